@@ -1,0 +1,2 @@
+//! The binary `writ`.
+fn main() {}
