@@ -1,0 +1,7 @@
+//! Integration tests of statements, envelopes and keys.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case should stop there")]
+
+mod dsse;
+mod keys;
+mod statement;
