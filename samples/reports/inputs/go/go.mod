@@ -1,0 +1,3 @@
+module payments.example/export
+
+go 1.21
