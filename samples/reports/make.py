@@ -25,6 +25,7 @@ CACHE = Path(os.environ.get("TRIVY_CACHE_DIR", "/tmp/writ-samples-trivy"))
 OFFLINE = ["--offline-scan", "--skip-db-update", "--skip-java-db-update", "--skip-version-check", "--quiet"]
 TRIVY = [*OFFLINE, "--skip-check-update"]
 RULES = PROJECT / "tools" / "semgrep-rules" / "rules"
+OSV = Path("/tmp/writ-samples-osv")
 PORT = 14041
 
 
@@ -95,6 +96,8 @@ COMMANDS = {
     "cargo-audit/findings.json": lambda: [binary("cargo-audit"), "audit", "--json", "--no-fetch", "--stale", "--db", str(INPUTS / "advisory-db"),
                                           "--file", str(INPUTS / "cargo" / "Cargo.lock")],
     "gosec/findings.json": lambda: [binary("go", "gosec"), "-quiet", "-no-fail", "-fmt", "json", "-out", "{out}", "./..."],
+    "osv-scanner/requirements.json": lambda: [binary("go", "osv-scanner"), "scan", "source", "--offline-vulnerabilities", "--format", "json",
+                                              "--output", "{out}", "-L", "requirements.txt"],
     "tfsec/findings.json": lambda: [binary("go", "tfsec"), "deploy/terraform", "--format", "json", "--no-colour", "-s", "--out", "{out}"],
 }
 FOLDERS = {"gosec/findings.json": INPUTS / "go"}
@@ -103,7 +106,8 @@ ON_STDOUT = ("hadolint/", "sarif/hadolint", "pip-audit/", "npm-audit/", "cargo-a
 
 def run(argv, folder=CODE, **more):
     environment = {**os.environ, "TRIVY_CACHE_DIR": str(CACHE), "SYFT_CHECK_FOR_APP_UPDATE": "false",
-                   "GOFLAGS": "-mod=mod", **more.pop("env", {})}
+                   "GOFLAGS": "-mod=mod",
+                   "OSV_SCANNER_LOCAL_DB_CACHE_DIRECTORY": str(OSV), **more.pop("env", {})}
     return subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, **more)
 
 
@@ -164,6 +168,7 @@ def prepare():
     shutil.rmtree(CODE, ignore_errors=True)
     subprocess.run([str(PROJECT / "examples/payments-api.story/replay.sh"), str(CODE)], check=True)
     run([sys.executable, "image/build.py"], check=True)
+    run([sys.executable, str(INPUTS / "osv_database.py"), str(OSV)], check=True)
     service = subprocess.Popen([sys.executable, str(INPUTS / "advisory_service.py"), str(PORT)])
     time.sleep(1)
     return service
