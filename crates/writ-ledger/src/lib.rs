@@ -1,1 +1,40 @@
-//! writ-ledger
+//! The ledger: an append-only transparency log in C2SP tiles.
+//!
+//! One entry is one signed envelope with the time it was recorded
+//! ([`mod@entry`]). [`Ledger::append`] makes entries durable in a journal,
+//! [`Ledger::integrate`] puts them into the Merkle tree and signs a checkpoint,
+//! [`Ledger::receipt`] gives the proof that anyone can check offline, and
+//! [`verify_log`] checks every byte of a whole ledger.
+//!
+//! In scope: the formats (one module per specification), the directory driver,
+//! durability and recovery. Out of scope: what an envelope says, who may read
+//! it, other storage drivers and the witness protocol, which stand on
+//! [`LogStore`] and [`SignedCheckpoint`].
+
+pub mod checkpoint;
+pub mod entry;
+pub mod error;
+#[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
+pub mod fault;
+pub mod journal;
+pub mod lock;
+pub mod log;
+pub mod merkle;
+pub mod note;
+pub mod proof;
+pub mod reader;
+pub mod store;
+pub mod tile;
+mod tree;
+pub mod verify;
+
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use entry::{Entry, EntryBytes, EntryError, MAX_ENVELOPE_BYTES};
+pub use error::{Damage, LedgerError};
+pub use log::{Appended, Clock, Ledger, Options, SystemClock};
+pub use merkle::{Hash, ProofError};
+pub use note::{KeyKind, NoteError, NoteSigner, NoteVerifier};
+pub use proof::{TlogProof, TlogProofError};
+pub use reader::LedgerReader;
+pub use store::{DirectoryStore, LogStore};
+pub use verify::{VerifyReport, verify_log};

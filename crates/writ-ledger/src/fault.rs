@@ -1,0 +1,100 @@
+//! Named stopping points inside append and integrate, for crash tests.
+//!
+//! Without the feature `fault-injection` a point is an empty function and
+//! nothing can be armed. Arming is per thread, so that tests running side by
+//! side do not disturb each other.
+
+/// Every point, in the order in which an append, an integration and a segment
+/// removal pass them.
+pub const POINTS: &[&str] = &[
+    "append.start",
+    "journal.rotate.create",
+    "journal.rotate.sync",
+    "journal.rotate.dir",
+    "journal.write",
+    "journal.write.torn",
+    "journal.sync",
+    "journal.synced",
+    "append.publish",
+    "integrate.start",
+    "store.temp",
+    "store.temp.torn",
+    "store.temp.sync",
+    "store.rename",
+    "store.dir.sync",
+    "integrate.tiles",
+    "checkpoint.temp",
+    "checkpoint.rename",
+    "checkpoint.dir.sync",
+    "integrate.checkpoint",
+    "journal.remove",
+    "partial.remove",
+    "integrate.end",
+];
+
+#[cfg(not(feature = "fault-injection"))]
+#[inline(always)]
+pub(crate) fn point(_name: &'static str) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(feature = "fault-injection")]
+pub(crate) use armed::point;
+#[cfg(feature = "fault-injection")]
+pub use armed::{Action, arm, disarm};
+
+#[cfg(feature = "fault-injection")]
+mod armed {
+    use std::cell::RefCell;
+    use std::io;
+
+    /// What happens at an armed point.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Action {
+        /// The process ends at once, as by a power cut; nothing is unwound.
+        Kill,
+        /// The step fails with this error of the operating system.
+        Fail(io::ErrorKind),
+    }
+
+    struct Armed {
+        point: String,
+        passes: u32,
+        action: Action,
+    }
+
+    thread_local! {
+        static ARMED: RefCell<Option<Armed>> = const { RefCell::new(None) };
+    }
+
+    /// Lets `action` happen on this thread when `point` is passed for the
+    /// `pass`-th time (from 1), and for failures at every later pass too.
+    pub fn arm(point: &str, pass: u32, action: Action) {
+        ARMED.set(Some(Armed {
+            point: point.to_owned(),
+            passes: pass,
+            action,
+        }));
+    }
+
+    /// Lets nothing happen any more on this thread.
+    pub fn disarm() {
+        ARMED.set(None);
+    }
+
+    pub(crate) fn point(name: &'static str) -> io::Result<()> {
+        ARMED.with_borrow_mut(|armed| {
+            let Some(armed) = armed.as_mut().filter(|a| a.point == name) else {
+                return Ok(());
+            };
+            armed.passes = armed.passes.saturating_sub(1);
+            if armed.passes > 0 {
+                return Ok(());
+            }
+            match armed.action {
+                Action::Kill => std::process::abort(),
+                Action::Fail(kind) => Err(io::Error::from(kind)),
+            }
+        })
+    }
+}

@@ -1,0 +1,258 @@
+//! Where tiles and the checkpoint are kept: the seam between the log and its storage.
+//!
+//! [`LogStore`] asks for very little, so that an object store or a database can
+//! stand behind it: immutable objects by name, and one checkpoint that is
+//! replaced by compare-and-swap. [`DirectoryStore`] is the driver for a plain
+//! directory; it keeps exactly the file names of C2SP tlog-tiles.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::LedgerError;
+use crate::fault;
+use crate::tile::TilePath;
+
+/// Name of the checkpoint.
+pub const CHECKPOINT: &str = "checkpoint";
+
+/// Directory for files that are being written. Nothing in it belongs to the log.
+pub const TEMPORARY: &str = "tmp";
+
+/// Most bytes of any object: a full bundle of the largest entries.
+const MAX_OBJECT_BYTES: u64 = 256 * (2 + 65_535);
+
+/// Storage for one log's tiles, bundles and checkpoint.
+///
+/// A driver guarantees that an object or checkpoint is durable and complete
+/// when a call returns, and that readers see either the old or the new state.
+pub trait LogStore: Send + Sync {
+    /// An object's bytes, `None` when there is none.
+    fn get(&self, tile: &TilePath) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Writes objects that never change again. Writing the same bytes again is
+    /// no error (a crash may have come between); other bytes are
+    /// [`LedgerError::Damaged`]. When it fails, any subset may have been written.
+    fn put(&self, objects: &[(TilePath, Vec<u8>)]) -> Result<(), LedgerError>;
+
+    /// Removes the partial versions of a tile whose full version is durable.
+    fn remove_partials(&self, full: &TilePath) -> Result<(), LedgerError>;
+
+    /// The checkpoint's bytes, `None` for a log that was never created.
+    fn checkpoint(&self) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Replaces the checkpoint if it still is `expected`, else
+    /// [`LedgerError::CheckpointConflict`].
+    fn put_checkpoint(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), LedgerError>;
+
+    /// A name for an object that a person can find, for messages.
+    fn describe(&self, name: &str) -> PathBuf;
+}
+
+/// The driver for a directory. Only one writer may use it at a time, which the
+/// ledger's lock ensures; readers need no lock.
+#[derive(Debug, Clone)]
+pub struct DirectoryStore {
+    dir: PathBuf,
+}
+
+impl DirectoryStore {
+    /// Uses an existing directory.
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+        }
+    }
+
+    /// Throws away what a crash left half-written. Only for the lock's holder.
+    pub fn clear_temporary(&self) -> Result<(), LedgerError> {
+        let dir = self.dir.join(TEMPORARY);
+        match fs::remove_dir_all(&dir) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(LedgerError::io("remove", dir, e)),
+        }
+    }
+
+    fn write_temporary(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        points: [&'static str; 2],
+    ) -> Result<(PathBuf, File), LedgerError> {
+        let dir = self.dir.join(TEMPORARY);
+        let path = dir.join(name);
+        let create = || {
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o444)
+                .open(&path)
+        };
+        let write = || -> io::Result<File> {
+            fault::point(points[0])?;
+            let mut file = match create() {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(&dir)?;
+                    create()?
+                }
+                // Left over by a failed attempt of this process; it is read-only.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    fs::remove_file(&path)?;
+                    create()?
+                }
+                other => other?,
+            };
+            let half = bytes.len() / 2;
+            file.write_all(&bytes[..half])?;
+            fault::point(points[1])?;
+            file.write_all(&bytes[half..])?;
+            Ok(file)
+        };
+        let file = write().map_err(|e| LedgerError::io("write", &path, e))?;
+        Ok((path, file))
+    }
+}
+
+/// Makes the entries of a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), LedgerError> {
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| LedgerError::io("sync", dir, e))
+}
+
+/// Creates a directory and all that lead to it, durably. Gives back the
+/// directories whose entries changed and must still be synced.
+fn create_dirs(dir: &Path, changed: &mut BTreeSet<PathBuf>) -> Result<(), LedgerError> {
+    match fs::create_dir(dir) {
+        Ok(()) => {
+            if let Some(parent) = dir.parent() {
+                changed.insert(parent.to_path_buf());
+            }
+            Ok(())
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => match dir.parent() {
+            Some(parent) => {
+                create_dirs(parent, changed)?;
+                create_dirs(dir, changed)
+            }
+            None => Err(LedgerError::io("create", dir, e)),
+        },
+        Err(e) => Err(LedgerError::io("create", dir, e)),
+    }
+}
+
+/// Reads a file of at most `limit` bytes; `None` when there is none.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(LedgerError::io("open", path, e)),
+    };
+    let mut bytes = Vec::with_capacity(file.metadata().map_or(0, |m| m.len().min(limit)) as usize);
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| LedgerError::io("read", path, e))?;
+    if bytes.len() as u64 > limit {
+        return Err(LedgerError::damaged(
+            path,
+            None,
+            limit..limit + 1,
+            format!("the file is longer than {limit} bytes"),
+        ));
+    }
+    Ok(Some(bytes))
+}
+
+impl LogStore for DirectoryStore {
+    fn get(&self, tile: &TilePath) -> Result<Option<Vec<u8>>, LedgerError> {
+        read_bounded(&self.dir.join(tile.to_string()), MAX_OBJECT_BYTES)
+    }
+
+    fn put(&self, objects: &[(TilePath, Vec<u8>)]) -> Result<(), LedgerError> {
+        let mut open = Vec::new();
+        for (number, (tile, bytes)) in objects.iter().enumerate() {
+            let target = self.dir.join(tile.to_string());
+            match read_bounded(&target, MAX_OBJECT_BYTES)? {
+                Some(old) if old == *bytes => continue,
+                Some(old) => {
+                    return Err(LedgerError::damaged(
+                        target,
+                        None,
+                        0..old.len() as u64,
+                        "the file exists already with other bytes than the entries give",
+                    ));
+                }
+                None => {}
+            }
+            let (temporary, file) = self.write_temporary(
+                &number.to_string(),
+                bytes,
+                ["store.temp", "store.temp.torn"],
+            )?;
+            open.push((temporary, file, target));
+        }
+        // All data is on its way before the first sync waits, so that one
+        // commit of the file system can carry many files.
+        for (temporary, file, _) in &open {
+            fault::point("store.temp.sync")
+                .and_then(|()| file.sync_all())
+                .map_err(|e| LedgerError::io("sync", temporary, e))?;
+        }
+        let mut changed = BTreeSet::new();
+        for (temporary, _, target) in &open {
+            if let Some(parent) = target.parent().filter(|parent| !changed.contains(*parent)) {
+                create_dirs(parent, &mut changed)?;
+                changed.insert(parent.to_path_buf());
+            }
+            fault::point("store.rename")
+                .and_then(|()| fs::rename(temporary, target))
+                .map_err(|e| LedgerError::io("rename to", target, e))?;
+        }
+        for dir in &changed {
+            fault::point("store.dir.sync").map_err(|e| LedgerError::io("sync", dir, e))?;
+            sync_dir(dir)?;
+        }
+        Ok(())
+    }
+
+    fn remove_partials(&self, full: &TilePath) -> Result<(), LedgerError> {
+        let dir = self.dir.join(full.partial_dir());
+        match fault::point("partial.remove").and_then(|()| fs::remove_dir_all(&dir)) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(LedgerError::io("remove", dir, e)),
+        }
+    }
+
+    fn checkpoint(&self) -> Result<Option<Vec<u8>>, LedgerError> {
+        read_bounded(
+            &self.dir.join(CHECKPOINT),
+            crate::note::MAX_NOTE_BYTES as u64,
+        )
+    }
+
+    fn put_checkpoint(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), LedgerError> {
+        let path = self.dir.join(CHECKPOINT);
+        if self.checkpoint()?.as_deref() != expected {
+            return Err(LedgerError::CheckpointConflict { path });
+        }
+        let (temporary, file) =
+            self.write_temporary(CHECKPOINT, new, ["checkpoint.temp", "checkpoint.temp"])?;
+        file.sync_all()
+            .map_err(|e| LedgerError::io("sync", &temporary, e))?;
+        fault::point("checkpoint.rename")
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|e| LedgerError::io("rename to", &path, e))?;
+        fault::point("checkpoint.dir.sync").map_err(|e| LedgerError::io("sync", &self.dir, e))?;
+        sync_dir(&self.dir)
+    }
+
+    fn describe(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}

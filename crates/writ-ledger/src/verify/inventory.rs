@@ -1,0 +1,135 @@
+//! What there is to verify: the checkpoint, the journal and the list of files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::error::LedgerError;
+use crate::journal::{self, JOURNAL, Segment};
+use crate::lock::LOCK;
+use crate::note::NoteVerifier;
+use crate::store::{CHECKPOINT, DirectoryStore, LogStore, TEMPORARY};
+use crate::tile::TilePath;
+
+/// Deepest directory nesting below a ledger: `tile/entries/x…/…/N.p/W`.
+const MAX_DEPTH: usize = 12;
+
+/// Reads checkpoint and journal at one moment, also under a working writer.
+pub(super) fn read_heads(
+    dir: &Path,
+    store: &DirectoryStore,
+    log: &NoteVerifier,
+) -> Result<(Checkpoint, Vec<Segment>), LedgerError> {
+    let mut attempts = 20;
+    loop {
+        attempts -= 1;
+        let bytes = store.checkpoint()?.ok_or_else(|| LedgerError::NotALedger {
+            dir: dir.to_path_buf(),
+        })?;
+        let head = check_checkpoint(store, &bytes, log)?;
+        let segments = journal::read_from(&dir.join(JOURNAL), 0);
+        let fits =
+            segments
+                .as_ref()
+                .is_ok_and(|segments| match (segments.first(), segments.last()) {
+                    (Some(first), Some(last)) => {
+                        first.first <= head.size && last.end() >= head.size
+                    }
+                    _ => true,
+                });
+        if fits {
+            return Ok((head, segments?));
+        }
+        // A writer may have integrated between the two reads: look again.
+        if attempts == 0 {
+            let segments = segments?;
+            let (start, end) = (
+                segments.first().map_or(0, |s| s.first),
+                segments.last().map_or(0, Segment::end),
+            );
+            let problem = format!(
+                "the journal has entries {start}..{end}, but the checkpoint ends at {}",
+                head.size
+            );
+            return Err(LedgerError::damaged(
+                dir.join(JOURNAL),
+                Some(head.size),
+                0..0,
+                problem,
+            ));
+        }
+    }
+}
+
+/// Every signature line must be the log's: a line that nobody can check is a
+/// place where bytes could change unseen.
+fn check_checkpoint(
+    store: &DirectoryStore,
+    bytes: &[u8],
+    log: &NoteVerifier,
+) -> Result<Checkpoint, LedgerError> {
+    let refused = |source| LedgerError::Note {
+        path: store.describe(CHECKPOINT),
+        source,
+    };
+    let signed = SignedCheckpoint::parse(bytes).map_err(refused)?;
+    let head = signed.verify(log).map_err(refused)?.clone();
+    let (lines, checked) = (
+        signed.signature_count().map_err(refused)?,
+        signed.cosignatures(&[log]).map_err(refused)?.len(),
+    );
+    if lines != checked {
+        let problem = "the checkpoint carries a signature line of a key that was not given";
+        return Err(LedgerError::damaged(
+            store.describe(CHECKPOINT),
+            None,
+            head.body().len() as u64 + 1..bytes.len() as u64,
+            problem,
+        ));
+    }
+    Ok(head)
+}
+
+/// All tiles and bundles in the directory; anything that does not belong there is an error.
+pub(super) fn list_files(dir: &Path) -> Result<BTreeSet<TilePath>, LedgerError> {
+    let mut tiles = BTreeSet::new();
+    let mut open = vec![(dir.to_path_buf(), String::new(), 0)];
+    while let Some((path, prefix, depth)) = open.pop() {
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            // Partial tiles go when a writer fills them.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && depth > 0 => continue,
+            Err(e) => return Err(LedgerError::io("list", &path, e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| LedgerError::io("list", &path, e))?;
+            let kind = entry
+                .file_type()
+                .map_err(|e| LedgerError::io("list", &path, e))?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            let stray =
+                |problem: &str| Err(LedgerError::damaged(entry.path(), None, 0..0, problem));
+            if kind.is_dir() && depth < MAX_DEPTH && (name == "tile" || name.starts_with("tile/")) {
+                open.push((entry.path(), format!("{name}/"), depth + 1));
+            } else if kind.is_dir() && (name == TEMPORARY || name == JOURNAL)
+                || kind.is_file() && name == CHECKPOINT
+            {
+                // The journal and the checkpoint are read on their own.
+            } else if kind.is_file() && name == LOCK {
+                let length = entry
+                    .metadata()
+                    .map_err(|e| LedgerError::io("read", entry.path(), e))?
+                    .len();
+                if length != 0 {
+                    return stray("the lock file must be empty");
+                }
+            } else if let (true, Some(tile)) = (kind.is_file(), TilePath::parse(&name)) {
+                tiles.insert(tile);
+            } else {
+                return stray("no file of a ledger");
+            }
+        }
+    }
+    Ok(tiles)
+}

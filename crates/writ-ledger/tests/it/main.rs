@@ -1,0 +1,9 @@
+//! Behaviour of the ledger as a whole.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test ends the test")]
+
+mod append;
+mod crash;
+mod support;
+mod tamper;
+mod vectors;
