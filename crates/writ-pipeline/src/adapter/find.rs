@@ -1,0 +1,516 @@
+//! Finding a tool, its version, its digest and the age of its data.
+
+use std::ffi::OsString;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+use writ_model::{DatabaseInfo, Digest, Timestamp, ToolInfo};
+
+use super::{Adapter, Catalogue};
+use crate::environment::scrubbed;
+
+/// How long a version or database probe may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(30);
+/// How much of a probe's output is read.
+const PROBE_BYTES: u64 = 1 << 20;
+
+/// A tool that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundTool {
+    /// The executable, as it will be started.
+    pub path: PathBuf,
+    /// Name, version, digest, repackager.
+    pub info: ToolInfo,
+    /// True when it comes from Writ's own tool cache.
+    pub from_cache: bool,
+}
+
+/// Why a tool cannot be used. All of these make the check *missing*, never *pass*.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// It is not there.
+    #[error("{tool} is not installed (looked for {binaries} on PATH and in {cache}); `writ tool install {tool}` installs it{}", if *.installable { "" } else { " where a package exists; see its own documentation" })]
+    Absent {
+        /// Tool.
+        tool: String,
+        /// Names that were looked for.
+        binaries: String,
+        /// Tool cache.
+        cache: String,
+        /// Whether Writ knows a package.
+        installable: bool,
+    },
+    /// Its version cannot be read.
+    #[error("{tool} at {path} does not tell its version: {cause}")]
+    NoVersion {
+        /// Tool.
+        tool: String,
+        /// Executable.
+        path: String,
+        /// What happened.
+        cause: String,
+    },
+    /// It is older than the adapter knows.
+    #[error(
+        "{tool} {version} at {path} is older than {minimum}, the oldest version this adapter knows; `writ tool install {tool}`"
+    )]
+    TooOld {
+        /// Tool.
+        tool: String,
+        /// Executable.
+        path: String,
+        /// Version found.
+        version: String,
+        /// Version needed.
+        minimum: String,
+    },
+}
+
+/// What is known about the data a tool judges with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseState {
+    /// For the evidence.
+    pub info: DatabaseInfo,
+    /// What went wrong when asking, for people.
+    pub note: Option<String>,
+}
+
+/// Looks for tools on the search path and in the tool cache.
+#[derive(Debug, Clone)]
+pub struct ToolFinder {
+    /// Folders of executables, in order.
+    pub search: Vec<PathBuf>,
+    /// `$XDG_CACHE_HOME/writ/tools`.
+    pub cache: PathBuf,
+}
+
+/// What the finder remembers about an executable, valid while its stat is the same.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    stat: Stat,
+    adapter: Digest,
+    digest: Digest,
+    version: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stat {
+    path: PathBuf,
+    inode: u64,
+    size: u64,
+    mtime_ns: i128,
+    ctime_ns: i128,
+}
+
+impl ToolFinder {
+    /// From the process's own `PATH`, `XDG_CACHE_HOME` and `HOME`.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let search = std::env::var_os("PATH")
+            .map(|path| {
+                std::env::split_paths(&path)
+                    .filter(|p| p.is_absolute())
+                    .collect()
+            })
+            .unwrap_or_default();
+        Self {
+            search,
+            cache: cache_home().join("writ").join("tools"),
+        }
+    }
+
+    /// Finds the executable without asking it anything: the tool cache first, because it is pinned.
+    #[must_use]
+    pub fn locate(&self, adapter: &Adapter) -> Option<(PathBuf, bool)> {
+        for install in &adapter.file.install {
+            let folder = self.cache.join(adapter.name()).join(&install.version);
+            if let Some(path) = super::install::installed_binary(&folder, adapter, install) {
+                return Some((path, true));
+            }
+        }
+        for binary in &adapter.file.find.binaries {
+            if binary.contains('/') {
+                continue;
+            }
+            for folder in &self.search {
+                let path = folder.join(binary);
+                if is_executable(&path) {
+                    return Some((path, false));
+                }
+            }
+        }
+        None
+    }
+
+    /// Finds the tool, its version and digest. Slow answers are remembered in the tool cache.
+    ///
+    /// # Errors
+    /// When it is absent, does not tell its version or is too old.
+    pub async fn find(&self, adapter: &Adapter) -> Result<FoundTool, FindError> {
+        let tool = adapter.name().to_owned();
+        let Some((path, from_cache)) = self.locate(adapter) else {
+            return Err(FindError::Absent {
+                tool,
+                binaries: adapter.file.find.binaries.join(", "),
+                cache: self.cache.display().to_string(),
+                installable: !adapter.file.install.is_empty(),
+            });
+        };
+        let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        let no_version = |cause: String| FindError::NoVersion {
+            tool: tool.clone(),
+            path: path.display().to_string(),
+            cause,
+        };
+        let stat = stat(&real).map_err(|error| no_version(error.to_string()))?;
+        let remembered = self.recall(adapter, &stat);
+        let (digest, version) = match remembered {
+            Some(Remembered {
+                digest,
+                version: Some(version),
+                ..
+            }) => (digest, version),
+            _ => {
+                let hashed = real.clone();
+                let digest = tokio::task::spawn_blocking(move || digest_of_file(&hashed))
+                    .await
+                    .map_err(|error| no_version(error.to_string()))?
+                    .map_err(|error| no_version(error.to_string()))?;
+                let version = ask_version(adapter, &path).await.map_err(no_version)?;
+                self.remember(
+                    adapter,
+                    &Remembered {
+                        stat,
+                        adapter: adapter.digest,
+                        digest,
+                        version: Some(version.clone()),
+                    },
+                );
+                (digest, version)
+            }
+        };
+        if let Some(minimum) = &adapter.file.find.minimum
+            && !version_at_least(&version, minimum)
+        {
+            return Err(FindError::TooOld {
+                tool,
+                path: path.display().to_string(),
+                version,
+                minimum: minimum.clone(),
+            });
+        }
+        let repackaged_by = from_cache
+            .then(|| {
+                adapter.file.install.iter().find(|install| {
+                    path.starts_with(self.cache.join(adapter.name()).join(&install.version))
+                })
+            })
+            .flatten()
+            .and_then(|install| install.repackaged_by.clone());
+        Ok(FoundTool {
+            path,
+            info: ToolInfo {
+                name: tool,
+                version,
+                digest: Some(digest),
+                repackaged_by,
+            },
+            from_cache,
+        })
+    }
+
+    /// Asks the tool how old its data is. `None` when the mode uses none.
+    pub async fn database(
+        &self,
+        catalogue: &Catalogue,
+        adapter: &Adapter,
+        mode: &str,
+        tool: &FoundTool,
+        env: &[(OsString, OsString)],
+    ) -> Option<DatabaseState> {
+        let database = adapter.file.database.as_ref()?;
+        if !database.modes.is_empty() && !database.modes.iter().any(|m| m == mode) {
+            return None;
+        }
+        let mut state = DatabaseState {
+            info: DatabaseInfo {
+                name: database
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| format!("{}-db", adapter.name())),
+                updated_at: None,
+                version: None,
+                label: None,
+            },
+            note: None,
+        };
+        let lookup = |key: &str| {
+            env.iter()
+                .rev()
+                .find(|(name, _)| name == key)
+                .map(|(_, value)| value.to_string_lossy().into_owned())
+        };
+        if let Some(file) = &database.label_file {
+            let path = fill_environment(file, &lookup);
+            let bytes = std::fs::read(&path)
+                .ok()
+                .or_else(|| catalogue.asset(file).map(std::borrow::Cow::into_owned));
+            state.info.label = bytes
+                .map(|bytes| {
+                    String::from_utf8_lossy(&bytes)
+                        .trim()
+                        .chars()
+                        .take(400)
+                        .collect()
+                })
+                .filter(|label: &String| !label.is_empty());
+        }
+        let Some(probe) = &database.probe else {
+            return Some(state);
+        };
+        let argv = with_binary(&probe.argv, &tool.path);
+        match ask(&argv, env).await {
+            Ok(output) => {
+                let json: Result<serde_json::Value, _> = serde_json::from_slice(&output.stdout);
+                let text = |pointer: &str| match json.as_ref().ok()?.pointer(pointer)? {
+                    serde_json::Value::String(text) => Some(text.clone()),
+                    serde_json::Value::Number(number) => Some(number.to_string()),
+                    _ => None,
+                };
+                match text(&probe.json_pointer).map(|text| (text.parse::<Timestamp>(), text)) {
+                    Some((Ok(at), _)) => state.info.updated_at = Some(at),
+                    Some((Err(_), text)) => {
+                        state.note = Some(format!(
+                            "the tool says its data is of '{text}', which is no time"
+                        ));
+                    }
+                    None => state.note = Some("the tool does not tell how old its data is".into()),
+                }
+                state.info.version = probe.version_pointer.as_deref().and_then(text);
+            }
+            Err(cause) => {
+                state.note = Some(format!("asking for the age of its data failed: {cause}"))
+            }
+        }
+        Some(state)
+    }
+
+    fn memory_file(&self, adapter: &Adapter, path: &Path) -> PathBuf {
+        let key = Digest::of(path.as_os_str().as_encoded_bytes());
+        self.cache
+            .join(".probes")
+            .join(format!("{}-{}.json", adapter.name(), key.short()))
+    }
+
+    fn recall(&self, adapter: &Adapter, stat: &Stat) -> Option<Remembered> {
+        let bytes = std::fs::read(self.memory_file(adapter, &stat.path)).ok()?;
+        let remembered: Remembered = serde_json::from_slice(&bytes).ok()?;
+        (remembered.stat == *stat && remembered.adapter == adapter.digest).then_some(remembered)
+    }
+
+    /// Remembering is a convenience: a read-only cache only costs time.
+    fn remember(&self, adapter: &Adapter, remembered: &Remembered) {
+        let file = self.memory_file(adapter, &remembered.stat.path);
+        let Some(folder) = file.parent() else { return };
+        if std::fs::create_dir_all(folder).is_err() {
+            return;
+        }
+        if let (Ok(bytes), Ok(mut temporary)) = (
+            serde_json::to_vec(remembered),
+            tempfile::NamedTempFile::new_in(folder),
+        ) && std::io::Write::write_all(&mut temporary, &bytes).is_ok()
+        {
+            let _ = temporary.persist(file);
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME`, or `~/.cache`, or the temporary folder.
+pub(crate) fn cache_home() -> PathBuf {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+}
+
+pub(super) fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn stat(path: &Path) -> std::io::Result<Stat> {
+    let meta = std::fs::metadata(path)?;
+    let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    Ok(Stat {
+        path: path.to_owned(),
+        inode: meta.ino(),
+        size: meta.size(),
+        mtime_ns: nanos(meta.mtime(), meta.mtime_nsec()),
+        ctime_ns: nanos(meta.ctime(), meta.ctime_nsec()),
+    })
+}
+
+/// Digest of a file, read in pieces.
+pub(crate) fn digest_of_file(path: &Path) -> std::io::Result<Digest> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0_u8; 256 * 1024];
+    loop {
+        let read = std::io::Read::read(&mut file, &mut buffer)?;
+        if read == 0 {
+            return Ok(Digest::from_bytes(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+fn with_binary(argv: &[String], binary: &Path) -> Vec<OsString> {
+    argv.iter()
+        .map(|argument| {
+            if argument == "{bin}" {
+                binary.as_os_str().to_owned()
+            } else {
+                OsString::from(argument)
+            }
+        })
+        .collect()
+}
+
+/// Replaces `${NAME}` by a variable of the stage's environment.
+fn fill_environment(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        match after.split_once('}') {
+            Some((name, tail)) => {
+                out.push_str(&lookup(name).unwrap_or_default());
+                rest = tail;
+            }
+            None => {
+                out.push_str("${");
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+async fn ask_version(adapter: &Adapter, binary: &Path) -> Result<String, String> {
+    let probe = &adapter.file.find.version;
+    let output = ask(&with_binary(&probe.argv, binary), &scrubbed()).await?;
+    let pattern = regex::Regex::new(&probe.regex).map_err(|error| error.to_string())?;
+    for stream in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(stream);
+        if let Some(group) = pattern.captures(&text).and_then(|found| found.get(1)) {
+            return Ok(group.as_str().to_owned());
+        }
+    }
+    Err(format!(
+        "its answer does not match {}: {}",
+        probe.regex,
+        String::from_utf8_lossy(&output.stdout)
+            .chars()
+            .take(120)
+            .collect::<String>()
+            .trim()
+    ))
+}
+
+struct Answer {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Runs a short command with bounded output and time. Its exit code is not looked at.
+async fn ask(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<Answer, String> {
+    let (program, arguments) = argv.split_first().ok_or("an empty command")?;
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(env.iter().cloned())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut answer = Answer {
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+    };
+    let work = async {
+        let out = async {
+            if let Some(stream) = stdout {
+                let _ = stream
+                    .take(PROBE_BYTES)
+                    .read_to_end(&mut answer.stdout)
+                    .await;
+            }
+        };
+        let err = async {
+            if let Some(stream) = stderr {
+                let _ = stream
+                    .take(PROBE_BYTES)
+                    .read_to_end(&mut answer.stderr)
+                    .await;
+            }
+        };
+        tokio::join!(out, err);
+        child.wait().await
+    };
+    match tokio::time::timeout(PROBE_LIMIT, work).await {
+        Ok(Ok(_)) => Ok(answer),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PROBE_LIMIT.as_secs())),
+    }
+}
+
+/// Compares dotted versions number by number; a text that is no number counts as zero.
+#[must_use]
+pub fn version_at_least(version: &str, minimum: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u64> {
+        text.trim_start_matches('v')
+            .split(['.', '-', '+'])
+            .map(|part| {
+                let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+                digits.parse().unwrap_or(0)
+            })
+            .collect()
+    };
+    let (have, want) = (numbers(version), numbers(minimum));
+    let length = have.len().max(want.len());
+    let padded = |mut list: Vec<u64>| {
+        list.resize(length, 0);
+        list
+    };
+    padded(have) >= padded(want)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(version_at_least("8.30.1", "8.9"));
+        assert!(version_at_least("v1.0", "1.0.0"));
+        assert!(!version_at_least("0.22.2", "1"));
+    }
+
+    #[test]
+    fn environment_placeholders() {
+        let lookup = |name: &str| (name == "A").then(|| "x".to_owned());
+        assert_eq!(fill_environment("${A}/b ${B}|${", &lookup), "x/b |${");
+    }
+}

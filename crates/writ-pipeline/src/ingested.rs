@@ -1,0 +1,127 @@
+//! What ingest made of a report, as the pipeline needs it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use writ_model::{Category, DatabaseInfo, Digest, LookedAt, SeverityCounts};
+
+/// A file that belongs to evidence. Its bytes go to the locker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlobFile {
+    /// Where it lies now; `None` when only the locker has it (a cached result).
+    #[serde(default, skip_serializing)]
+    pub path: Option<PathBuf>,
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
+    /// Media type: `application/json`, `application/zstd`.
+    pub media_type: String,
+}
+
+impl BlobFile {
+    /// Describes a file on disk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path, media_type: &str) -> std::io::Result<Self> {
+        Ok(Self {
+            path: Some(path.to_owned()),
+            digest: crate::adapter::digest_of_file(path)?,
+            size: std::fs::metadata(path)?.len(),
+            media_type: media_type.to_owned(),
+        })
+    }
+}
+
+/// Test results in total.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestTotals {
+    /// All cases.
+    pub total: u64,
+    /// Ran and held.
+    pub passed: u64,
+    /// Ran and did not hold, or broke.
+    pub failed: u64,
+    /// Did not run.
+    pub skipped: u64,
+}
+
+/// Coverage in total.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoverageTotals {
+    /// Lines that ran.
+    pub lines_covered: u64,
+    /// Lines that can run.
+    pub lines_total: u64,
+    /// Branches taken.
+    pub branches_covered: u64,
+    /// Branches that exist.
+    pub branches_total: u64,
+    /// Source files.
+    pub files: u64,
+}
+
+/// A report that was read to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ingested {
+    /// Format id.
+    pub format: String,
+    /// Tool that wrote it and its version, as the report says.
+    pub tool: String,
+    /// Version of the tool, as the report says.
+    pub tool_version: String,
+    /// Data it judged with, as the report says.
+    pub database: Option<DatabaseInfo>,
+    /// Denominators that the report states.
+    pub looked_at: Vec<LookedAt>,
+    /// Findings per severity, suppressed ones not counted.
+    pub counts: SeverityCounts,
+    /// Findings that are suppressed in the tool.
+    pub suppressed: u64,
+    /// Components of a bill of materials.
+    pub components: u64,
+    /// Test totals.
+    pub tests: Option<TestTotals>,
+    /// Coverage totals.
+    pub coverage: Option<CoverageTotals>,
+    /// What the tool says it could not look at, at most a hundred, in words.
+    pub problems: Vec<String>,
+    /// All such problems.
+    pub problem_count: u64,
+    /// The redacted report.
+    pub report: Option<BlobFile>,
+    /// The normalised findings: canonical JSON lines, zstd.
+    pub findings: Option<BlobFile>,
+}
+
+/// How to read one report.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadRequest<'a> {
+    /// The file.
+    pub report: &'a Path,
+    /// Format id; detected by content when absent.
+    pub format: Option<&'a str>,
+    /// Folder for the redacted report and the findings.
+    pub into: &'a Path,
+    /// Stem of their names.
+    pub stem: &'a str,
+    /// The scanned tree.
+    pub root: &'a Path,
+    /// Tool that made it, for formats that many tools write.
+    pub tool: Option<&'a str>,
+    /// Category of findings, for formats that do not tell.
+    pub category: Option<Category>,
+}
+
+/// Reads reports. The standard one is ingest; tests bring their own.
+pub trait ReportReader: Send + Sync {
+    /// Reads, redacts and normalises a report.
+    ///
+    /// # Errors
+    /// In words, when the report cannot be read to its end.
+    fn read(&self, request: &ReadRequest<'_>) -> Result<Ingested, String>;
+}
