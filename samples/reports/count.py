@@ -29,6 +29,9 @@ def sarif(data, tool_name):
             if marks and not any(mark.get("status") in ("underReview", "rejected") for mark in marks):
                 suppressed += 1
                 continue
+            # 3.27.24: an absent result was in the baseline and is gone now.
+            if result.get("baselineState") == "absent":
+                continue
             rule = rules.get(result.get("ruleId"), {})
             by[result.get("level") or rule.get("defaultConfiguration", {}).get("level") or "warning"] += 1
     return {"tool": tool, "findings": sum(by.values()), "by": by, "suppressed": suppressed}
