@@ -5,8 +5,8 @@
 
 Each PYTHON (one per supported minor version) resolves the requirements with its own pip and the
 user's own pip configuration; nothing is installed. The first one decides the versions, the others
-are held to them, and every file that any of them would install contributes its hash. A package that
-only some of them need gets an environment marker. The output names no index.
+are held to them where they can be, and every file that any of them would install contributes its
+hash. What only some of them need gets an environment marker. The output names no index.
 """
 
 import json
@@ -38,28 +38,29 @@ def resolve(python, requirements, constraints):
 
 def main():
     out, pythons, requirements = Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:]
-    versions, hashes, needed_by, minors = {}, {}, {}, []
+    first, minors, pinned = {}, [], {}
     for python in pythons:
         try:
-            minor, found = resolve(python, requirements, versions)
+            minor, found = resolve(python, requirements, first)
         except subprocess.CalledProcessError:
-            print(f"{out.name}: {python} cannot install this; left out", file=sys.stderr)
-            continue
+            print(f"{out.name}: {python} cannot use the same versions; it gets its own", file=sys.stderr)
+            minor, found = resolve(python, requirements, {})
+        first = first or {name: version for name, (version, _) in found.items()}
         minors.append(minor)
         for name, (version, digest) in found.items():
-            versions.setdefault(name, version)
-            hashes.setdefault(name, set()).add(digest)
-            needed_by.setdefault(name, []).append(minor)
+            entry = pinned.setdefault((name, version), {"minors": [], "hashes": set()})
+            entry["minors"].append(minor)
+            entry["hashes"].add(digest)
     lines = [
         "# Made by make-locks.py; install with: pip install --require-hashes --no-deps -r THIS",
         f"# {' '.join(requirements)} for Python {', '.join(minors)}, Linux x86_64 with glibc",
     ]
-    for name in sorted(versions):
+    for (name, version), entry in sorted(pinned.items()):
         marker = ""
-        if needed_by[name] != minors:
-            marker = " ; " + " or ".join(f'python_version == "{minor}"' for minor in needed_by[name])
-        lines.append(f"{name}=={versions[name]}{marker} \\")
-        digests = sorted(hashes[name])
+        if entry["minors"] != minors:
+            marker = " ; " + " or ".join(f'python_version == "{minor}"' for minor in entry["minors"])
+        lines.append(f"{name}=={version}{marker} \\")
+        digests = sorted(entry["hashes"])
         lines += [f"    --hash=sha256:{digest} \\" for digest in digests[:-1]]
         lines.append(f"    --hash=sha256:{digests[-1]}")
     out.write_text("\n".join(lines) + "\n")
