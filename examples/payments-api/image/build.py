@@ -260,7 +260,7 @@ def build(out):
     (out / "image.digest").write_text(digest + "\n")
     (out / "image.json").write_text(json.dumps({
         "digest": digest, "config": "sha256:" + blob(image), "tag": tag, "user": config["User"],
-        "from": wanted, "base": base_digest, "basePackages": packages,
+        "from": wanted, "base": base_digest, "basePackages": " ".join(packages),
         "layers": [{"name": name, "digest": "sha256:" + blob(data), "bytes": len(data)} for name, data in layers],
     }, indent=1) + "\n")
     if base is None:
