@@ -4,10 +4,11 @@
 //! properties, `:` and `,` are percent-encoded. GitHub shows about ten annotations of each level
 //! per step, so at most [`MAX_ANNOTATIONS`] are written; the rest is in the summary.
 
-use writ_model::{CheckItem, Decision, Finding, Location, State};
+use writ_model::{CheckItem, Decision, Finding, State};
 
 use crate::context::Context;
 use crate::inspect::InspectView;
+use crate::parts::FilePlace;
 use crate::text::{clean, plural, prose};
 use crate::{junit, markdown, parts, verdict};
 
@@ -35,11 +36,11 @@ pub fn decision(decision: &Decision, context: &Context) -> String {
     for check in verdict::shown(decision) {
         let level = level(check.state);
         let title = prose(&check.title);
-        let placed: Vec<(&CheckItem, Place)> = check
+        let placed: Vec<(&CheckItem, FilePlace<'_>)> = check
             .items
             .iter()
             .filter(|item| item.exempted_by.is_none())
-            .filter_map(|item| Some((item, Place::of(item.location.as_ref()?)?)))
+            .filter_map(|item| Some((item, parts::file(item.location.as_ref()?)?)))
             .collect();
         if placed.is_empty() {
             let body = format!("{title}\n{}", junit::text(check, context));
@@ -83,7 +84,7 @@ pub fn inspect(view: &InspectView, _context: &Context) -> String {
             writ_model::Severity::Medium | writ_model::Severity::Unknown => "warning",
             writ_model::Severity::Low | writ_model::Severity::Info => "notice",
         };
-        let place = Place::of(&finding.location);
+        let place = parts::file(&finding.location);
         let mut text = prose(&finding.title);
         let where_ = parts::place(&finding.location);
         if place.is_none() && !where_.is_empty() {
@@ -146,46 +147,10 @@ const fn level(state: State) -> &'static str {
     }
 }
 
-/// A place in a file of the repository.
-struct Place {
-    path: String,
-    line: Option<u32>,
-    end_line: Option<u32>,
-    column: Option<u32>,
-}
-
-impl Place {
-    fn of(location: &Location) -> Option<Self> {
-        match location {
-            Location::File {
-                path,
-                line,
-                end_line,
-                column,
-                ..
-            } => Some(Self {
-                path: path.clone(),
-                line: *line,
-                end_line: *end_line,
-                column: *column,
-            }),
-            Location::Package {
-                path: Some(path), ..
-            } => Some(Self {
-                path: path.clone(),
-                line: None,
-                end_line: None,
-                column: None,
-            }),
-            _ => None,
-        }
-    }
-}
-
-fn command(level: &str, place: Option<&Place>, title: &str, message: &str) -> String {
+fn command(level: &str, place: Option<&FilePlace<'_>>, title: &str, message: &str) -> String {
     let mut properties = vec![];
     if let Some(place) = place {
-        properties.push(format!("file={}", property(&place.path)));
+        properties.push(format!("file={}", property(place.path)));
         for (key, value) in [
             ("line", place.line),
             ("endLine", place.end_line),

@@ -157,6 +157,46 @@ pub fn place(location: &Location) -> String {
     }
 }
 
+/// A file of the repository that a machine can open, not yet cleaned.
+#[derive(Default)]
+pub struct FilePlace<'a> {
+    pub path: &'a str,
+    pub line: Option<u32>,
+    pub end_line: Option<u32>,
+    pub column: Option<u32>,
+}
+
+/// The file of a location, without a leading `./`; `None` where it names none. Numbers that cannot
+/// be (0, an end before its start) are left out.
+pub fn file(location: &Location) -> Option<FilePlace<'_>> {
+    let place = match location {
+        Location::File {
+            path,
+            line,
+            end_line,
+            column,
+            ..
+        } => {
+            let line = line.filter(|line| *line > 0);
+            FilePlace {
+                path,
+                line,
+                end_line: end_line.filter(|end| line.is_some_and(|line| *end >= line)),
+                column: column.filter(|column| line.is_some() && *column > 0),
+            }
+        }
+        Location::Package {
+            path: Some(path), ..
+        } => FilePlace {
+            path,
+            ..FilePlace::default()
+        },
+        _ => return None,
+    };
+    let path = place.path.trim_start_matches("./");
+    (!path.trim().is_empty()).then_some(FilePlace { path, ..place })
+}
+
 fn why(check: &Check) -> Vec<String> {
     let mut lines = non_empty(prose(&check.why));
     let mut sentence = maps(&check.maps);

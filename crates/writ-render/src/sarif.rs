@@ -422,34 +422,21 @@ fn fingerprint(digest: Digest) -> BTreeMap<&'static str, String> {
 
 /// GitHub refuses results without a place: those stand at the first line of the definition file.
 fn at(location: Option<&Location>, context: &Context) -> Value {
-    let (path, region) = match location {
-        Some(Location::File {
-            path,
-            line,
-            end_line,
-            column,
-            ..
-        }) => {
-            let start = line.unwrap_or(1).max(1);
-            let mut region = json!({"startLine": start});
-            if let Some(object) = region.as_object_mut() {
-                if let Some(end) = end_line.filter(|end| *end >= start) {
-                    object.insert("endLine".to_owned(), json!(end));
-                }
-                if let Some(column) = column.filter(|column| *column > 0) {
-                    object.insert("startColumn".to_owned(), json!(column));
-                }
+    let file = location.and_then(parts::file).unwrap_or(parts::FilePlace {
+        path: &context.definition,
+        ..parts::FilePlace::default()
+    });
+    let mut region = json!({"startLine": file.line.unwrap_or(1)});
+    if let Some(object) = region.as_object_mut() {
+        for (key, value) in [("endLine", file.end_line), ("startColumn", file.column)] {
+            if let Some(value) = value {
+                object.insert(key.to_owned(), json!(value));
             }
-            (path.as_str(), region)
         }
-        Some(Location::Package {
-            path: Some(path), ..
-        }) => (path.as_str(), json!({"startLine": 1})),
-        _ => (context.definition.as_str(), json!({"startLine": 1})),
-    };
+    }
     let mut place = json!({
         "physicalLocation": {
-            "artifactLocation": { "uri": percent_path(path.trim_start_matches("./")), "uriBaseId": "%SRCROOT%" },
+            "artifactLocation": { "uri": percent_path(file.path), "uriBaseId": "%SRCROOT%" },
             "region": region,
         },
     });

@@ -111,17 +111,14 @@ const fn severity(severity: Severity) -> &'static str {
 }
 
 fn at(location: Option<&Location>, context: &Context) -> Place {
-    let (path, line) = match location {
-        Some(Location::File { path, line, .. }) => (path.as_str(), *line),
-        Some(Location::Package {
-            path: Some(path), ..
-        }) => (path.as_str(), None),
-        _ => (context.definition.as_str(), None),
-    };
+    let file = location.and_then(parts::file).unwrap_or(parts::FilePlace {
+        path: &context.definition,
+        ..parts::FilePlace::default()
+    });
     Place {
-        path: clean(path.trim_start_matches("./")).into_owned(),
+        path: clean(file.path).into_owned(),
         lines: Lines {
-            begin: line.unwrap_or(1).max(1),
+            begin: file.line.unwrap_or(1),
         },
     }
 }

@@ -1,6 +1,9 @@
 //! GitLab security reports, schema version 15: SAST, secret detection, dependency scanning and
 //! container scanning. Each takes the findings of its categories; suppressed ones are left out.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use writ_model::{Category, Finding, Identifier, Location, Severity, Timestamp};
@@ -8,6 +11,7 @@ use writ_model::{Category, Finding, Identifier, Location, Severity, Timestamp};
 use crate::context::Context;
 use crate::inspect::InspectView;
 use crate::json;
+use crate::parts;
 use crate::text::{clean, prose};
 
 /// Version of GitLab's schemas that the reports follow.
@@ -18,6 +22,9 @@ const MAX_NAME: usize = 255;
 
 /// Longest solution GitLab takes, in characters.
 const MAX_SOLUTION: usize = 7_000;
+
+/// Git's name for "no commit".
+const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
 
 /// The kinds of report that GitLab tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,7 +157,10 @@ fn vulnerability(finding: &Finding, kind: Kind, scan: &Scan, context: &Context) 
     let description = finding.message.as_deref().unwrap_or(&finding.title);
     Vulnerability {
         id: uuid(finding),
-        name: limited(&named(&prose(&finding.title), finding.name()), MAX_NAME),
+        name: limited(
+            &named(&prose(&finding.title), &named(finding.name(), "finding")),
+            MAX_NAME,
+        ),
         description: prose(description),
         severity: severity(finding.severity),
         solution: solution(finding),
@@ -214,10 +224,9 @@ fn identifiers(finding: &Finding) -> Vec<Value> {
             continue;
         }
         // GitLab wants the bare number of a CWE as the value.
-        let bare = if kind.eq_ignore_ascii_case("cwe") {
-            value.trim_start_matches("CWE-")
-        } else {
-            &value
+        let bare = match value.strip_prefix("CWE-") {
+            Some(number) if !number.is_empty() && kind.eq_ignore_ascii_case("cwe") => number,
+            _ => &value,
         };
         list.push(json!({
             "type": named(&kind.to_lowercase(), "other"),
@@ -225,24 +234,18 @@ fn identifiers(finding: &Finding) -> Vec<Value> {
             "value": bare,
         }));
     }
+    if list.is_empty() {
+        list.push(json!({"type": "writ_rule", "name": rule, "value": rule}));
+    }
     list
 }
 
 fn location(finding: &Finding, kind: Kind, scan: &Scan, context: &Context) -> Value {
-    let definition = || clean(&context.definition).into_owned();
-    let (file, line, end_line, commit) = match &finding.location {
-        Location::File {
-            path,
-            line,
-            end_line,
-            commit,
-            ..
-        } => (clean(path).into_owned(), *line, *end_line, commit.clone()),
-        Location::Package {
-            path: Some(path), ..
-        } => (clean(path).into_owned(), None, None, None),
-        _ => (definition(), None, None, None),
-    };
+    let place = parts::file(&finding.location).unwrap_or(parts::FilePlace {
+        path: &context.definition,
+        ..parts::FilePlace::default()
+    });
+    let file = named(place.path, "writ.toml");
     let (package, version) = match &finding.location {
         Location::Package { name, version, .. } => {
             (clean(name).into_owned(), version.as_deref().unwrap_or(""))
@@ -254,14 +257,18 @@ fn location(finding: &Finding, kind: Kind, scan: &Scan, context: &Context) -> Va
         "version": named(&clean(version), "unknown"),
     });
     match kind {
-        Kind::Sast => lines(json!({ "file": file }), line, end_line),
+        Kind::Sast => lines(json!({ "file": file }), &place),
         Kind::SecretDetection => {
-            let sha = commit.unwrap_or_else(|| "0".repeat(40));
-            lines(
-                json!({ "file": file, "commit": { "sha": clean(&sha) } }),
-                line,
-                end_line,
-            )
+            let commit = match &finding.location {
+                Location::File {
+                    commit: Some(commit),
+                    ..
+                } => clean(commit),
+                _ => Cow::Borrowed(""),
+            };
+            // A scan of a work tree knows no commit, and GitLab demands one.
+            let sha = named(&commit, NO_COMMIT);
+            lines(json!({ "file": file, "commit": { "sha": sha } }), &place)
         }
         Kind::DependencyScanning => json!({ "file": file, "dependency": dependency }),
         Kind::ContainerScanning => json!({
@@ -272,9 +279,9 @@ fn location(finding: &Finding, kind: Kind, scan: &Scan, context: &Context) -> Va
     }
 }
 
-fn lines(mut location: Value, line: Option<u32>, end_line: Option<u32>) -> Value {
+fn lines(mut location: Value, place: &parts::FilePlace<'_>) -> Value {
     if let Some(object) = location.as_object_mut() {
-        for (key, value) in [("start_line", line), ("end_line", end_line)] {
+        for (key, value) in [("start_line", place.line), ("end_line", place.end_line)] {
             if let Some(value) = value {
                 object.insert(key.to_owned(), json!(value));
             }
@@ -286,7 +293,7 @@ fn lines(mut location: Value, line: Option<u32>, end_line: Option<u32>) -> Value
 /// The files named by the findings with the components that have one; a complete list belongs
 /// into the bill of materials.
 fn dependency_files(findings: &[&Finding]) -> Value {
-    let mut files: std::collections::BTreeMap<(String, String), Vec<Value>> = Default::default();
+    let mut files: BTreeMap<(String, String), Vec<Value>> = Default::default();
     for finding in findings {
         if let Location::Package {
             purl,
