@@ -181,3 +181,21 @@ fn property(text: &str) -> String {
         .replace(':', "%3A")
         .replace(',', "%2C")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_escaped_as_the_runner_reads_them() {
+        let place = FilePlace {
+            path: "a,b:c%.rs",
+            line: Some(3),
+            ..FilePlace::default()
+        };
+        assert_eq!(
+            command("error", Some(&place), "VUL-02", "50 % of\nit\r\x1b"),
+            "::error file=a%2Cb%3Ac%25.rs,line=3,title=VUL-02::50 %25 of%0Ait\\r\\x1b\n"
+        );
+    }
+}
