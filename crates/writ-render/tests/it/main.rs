@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod consumers;
+mod docs;
 mod fixture;
 mod golden;
 mod hostile;
