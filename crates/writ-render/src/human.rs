@@ -42,6 +42,15 @@ pub fn decision(decision: &Decision, context: &Context) -> String {
     out.finish()
 }
 
+/// One check as a card: state word, control, title, then its parts. Ends with a newline.
+#[must_use]
+pub fn check(check: &Check, context: &Context) -> String {
+    let mut out = Lines::new(context.columns());
+    let width = check.state.word().len();
+    card(check, width, parts::CARD_ITEMS, context, &mut out);
+    out.finish()
+}
+
 /// One card: state word, control, title; then its parts, aligned.
 pub(crate) fn card(
     check: &Check,

@@ -29,7 +29,7 @@ pub fn decision(decision: &Decision, context: &Context) -> String {
         ));
     }
     for check in verdict::shown(decision) {
-        out.push_str(&card(check, context));
+        out.push_str(&self::check(check, context));
     }
     out.push_str(&satisfied(decision));
     for line in [verdict::later(decision), not_covered(decision)]
@@ -60,7 +60,9 @@ pub fn marker(kind: &str, service: &str) -> String {
     format!("<!-- writ:{kind}:{} -->", name.replace("--", "__"))
 }
 
-fn card(check: &Check, context: &Context) -> String {
+/// One check: title with its state, and a table of its parts.
+#[must_use]
+pub fn check(check: &Check, context: &Context) -> String {
     let mut out = format!(
         "**{} · {}** ({})\n\n| | |\n|---|---|\n",
         escape(&check.control),
@@ -131,7 +133,7 @@ fn evidence(check: &Check, context: &Context) -> String {
     if check.evidence.is_empty() {
         return "none".to_owned();
     }
-    let cells: Vec<String> = check
+    let mut cells: Vec<String> = check
         .evidence
         .iter()
         .map(|e| {
@@ -145,6 +147,11 @@ fn evidence(check: &Check, context: &Context) -> String {
                 .to_owned()
         })
         .collect();
+    let more = cells.len().saturating_sub(parts::CARD_ITEMS);
+    if more > 0 {
+        cells.truncate(parts::CARD_ITEMS);
+        cells.push(format!("and {more} more"));
+    }
     cells.join("<br>")
 }
 

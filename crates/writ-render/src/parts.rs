@@ -8,6 +8,9 @@ use crate::text::{clean, plural, prose};
 /// Problems listed in a card; `writ why` lists them all.
 pub const CARD_ITEMS: usize = 5;
 
+/// Lines of one part in a card.
+const CARD_LINES: usize = 12;
+
 /// One labelled part: `fix`, with its lines.
 pub struct Part {
     pub label: &'static str,
@@ -52,7 +55,21 @@ pub fn parts(check: &Check, context: &Context, max_items: usize) -> Vec<Part> {
         label: "evidence",
         lines: evidence(check),
     });
+    if max_items <= CARD_ITEMS {
+        for part in &mut list {
+            shorten(&mut part.lines, &check.control);
+        }
+    }
     list
+}
+
+/// A card stays a card: `writ why` has the rest.
+fn shorten(lines: &mut Vec<String>, control: &str) {
+    if lines.len() > CARD_LINES {
+        let more = lines.len() - CARD_LINES + 1;
+        lines.truncate(CARD_LINES - 1);
+        lines.push(format!("and {more} more: writ why {}", clean(control)));
+    }
 }
 
 fn non_empty(text: String) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! GitLab code quality: an array of issues with description, check name, fingerprint, severity
 //! and a line of a file. GitLab needs a report of the base branch too before it shows a diff.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use writ_model::{Check, CheckItem, Decision, Digest, Finding, Location, Severity, State};
@@ -123,12 +123,17 @@ fn at(location: Option<&Location>, context: &Context) -> Place {
     }
 }
 
-/// GitLab refuses reports whose fingerprints repeat.
-fn finish(issues: Vec<Issue>) -> String {
-    let mut seen = BTreeSet::new();
-    let unique: Vec<Issue> = issues
-        .into_iter()
-        .filter(|issue| seen.insert(issue.fingerprint.clone()))
-        .collect();
-    json::document(&unique)
+/// GitLab refuses reports whose fingerprints repeat. The second problem with a fingerprint gets one
+/// made from it and its number; nothing is dropped.
+fn finish(mut issues: Vec<Issue>) -> String {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for issue in &mut issues {
+        let count = seen.entry(issue.fingerprint.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            let seed = format!("{} {count}", issue.fingerprint);
+            issue.fingerprint = Digest::of(seed.as_bytes()).to_hex();
+        }
+    }
+    json::document(&issues)
 }

@@ -296,9 +296,16 @@ fn gitlab_reports_have_what_gitlab_demands() {
 fn gitlab_code_quality_has_unique_fingerprints_and_known_severities() {
     let mut view = fixture::report();
     view.findings.push(view.findings[0].clone());
-    for text in [
-        render_decision(&fixture::blocked(), &fixture::context(), Format::Gitlab),
-        render_inspect(&view, &fixture::context(), Format::Gitlab),
+    // 7 open problems of two checks and 5 checks without; 3 findings, two of them the same.
+    for (expected, text) in [
+        (
+            12,
+            render_decision(&fixture::blocked(), &fixture::context(), Format::Gitlab),
+        ),
+        (
+            3,
+            render_inspect(&view, &fixture::context(), Format::Gitlab),
+        ),
     ] {
         let issues: Vec<Value> = serde_json::from_str(&text).unwrap();
         let mut seen = std::collections::BTreeSet::new();
@@ -313,5 +320,6 @@ fn gitlab_code_quality_has_unique_fingerprints_and_known_severities() {
             assert!(["info", "minor", "major", "critical", "blocker"].contains(&severity));
         }
         assert!(!issues.is_empty());
+        assert_eq!(issues.len(), expected, "none is dropped");
     }
 }

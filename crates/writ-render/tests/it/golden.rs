@@ -134,6 +134,24 @@ fn one_control_in_depth() {
 }
 
 #[test]
+fn cards_stay_cards() {
+    let mut check = fixture::blocked().checks[3].clone();
+    check.found = (0..40).map(|n| format!("line {n}")).collect();
+    check.evidence = vec![check.evidence[0].clone(); 30];
+    let card = writ_render::human::check(&check, &Context::default());
+    assert!(card.lines().count() < 50, "{card}");
+    assert!(card.contains("and 30 more: writ why VUL-02"), "{card}");
+    let note = writ_render::markdown::check(&check, &Context::default());
+    assert!(note.contains("and 30 more: writ why VUL-02"), "{note}");
+    assert!(note.lines().all(|line| line.len() < 2_000), "{note}");
+    // In depth, nothing is left out.
+    check.control = "X-1".to_owned();
+    let decision = fixture::decision(vec![check], vec![]);
+    let depth = writ_render::why::why(&decision, "X-1", &Context::default()).unwrap();
+    assert!(depth.contains("line 39"), "{depth}");
+}
+
+#[test]
 fn table_of_checks() {
     for (look, context) in looks() {
         let text = writ_render::table::table(&fixture::blocked(), &context);
