@@ -20,6 +20,8 @@
 pub mod canonical;
 pub mod dsse;
 pub mod key;
+pub mod predicate;
+pub mod reference;
 pub mod statement;
 
 pub use dsse::{Envelope, Verified};

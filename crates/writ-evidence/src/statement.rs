@@ -83,6 +83,12 @@ pub enum StatementError {
     /// No subject, or too many.
     #[error("the statement has {0} subjects; expected 1 to {MAX_SUBJECTS}")]
     SubjectCount(usize),
+    /// The subjects alone do not fit into a ledger entry.
+    #[error("the names of the subjects do not fit into {limit} bytes; split the statement")]
+    SubjectsTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// A subject that cannot be matched.
     #[error("subject[{index}]: {source}")]
     Subject {
