@@ -1,1 +1,45 @@
-//! writ-gate
+//! The gate: bundle + evidence → checks → decision → writ.
+//!
+//! [`load_bundle`] reads controls, rules, profiles and catalogues; [`decide`] judges one release
+//! over [`Inputs`] and is a pure function: no clock, no network, no randomness. The order in which
+//! evidence is selected, found fit, judged and exempted is fixed here, so that every rule stays
+//! small and none can forget it.
+
+mod applies;
+mod bundle;
+mod control;
+mod decide;
+mod engine;
+mod error;
+mod exempt;
+mod findings;
+mod fixture;
+mod framework;
+mod inputs;
+mod judge;
+mod manifest;
+mod message;
+mod profile;
+mod rule;
+mod select;
+mod source;
+mod verdict;
+
+pub use applies::RUN_PREDICATE;
+pub use bundle::{Bundle, control_path, load_bundle};
+pub use control::{Applies, Control, Exempt, Mode, Phase, TestCase};
+pub use decide::{DecideError, Gate, decide};
+pub use engine::{ENGINE, Engine, RULE_TIME_LIMIT};
+pub use error::{BundleError, Problem, did_you_mean};
+pub use findings::place;
+pub use fixture::{Prepared, TestOutcome, prepare, test_controls};
+pub use framework::{Framework, Requirement};
+pub use inputs::{FindingsSource, Inputs, PrincipalFacts};
+pub use manifest::{
+    EvidencePointer, Manifest, ReplayError, ReplayLoader, decision_payload, replay,
+};
+pub use message::{grouped, noun};
+pub use profile::{Adjustment, Approvals, Binding, DEFAULT_ENVIRONMENT, Floor, Profile};
+pub use rule::{FindingsWanted, RuleInfo, RuleNeeds};
+pub use select::{CLOCK_SKEW, Join};
+pub use source::{BundleFiles, BundleSource, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES};

@@ -1,0 +1,120 @@
+# What runs: observed against authorised, monitored, and recently looked at.
+package writ.environment
+
+import data.writ.lib
+import rego.v1
+
+# METADATA
+# title: What runs is what was authorised
+# description: Every observed workload carries an authorised digest, and every authorised one runs.
+# custom:
+#   evidence: [drift-check]
+no_drift := {
+	"state": "pass",
+	"title": sprintf("%s as authorised", [lib.count_of(observed, "workload runs", "workloads run")]),
+	"found": [sprintf("%s observed, 0 differ", [lib.count_of(observed, "workload", "workloads")])],
+} if {
+	observed > 0
+	count(drifted) == 0
+}
+
+no_drift := {
+	"state": "fail",
+	"code": "drift",
+	"title": sprintf("%s from what was authorised", [lib.count_of(count(drifted), "workload differs", "workloads differ")]),
+	"found": [sprintf("%d of %s", [count(drifted), lib.count_of(observed, "workload", "workloads")])],
+	"items": [{"name": d.name, "text": sprintf("runs %s, authorised %s", [object.get(d, "observed", "nothing"), object.get(d, "authorised", "nothing")])} | some d in drifted],
+} if count(drifted) > 0
+
+no_drift := {
+	"state": "missing",
+	"code": "empty",
+	"title": "The snapshot shows no workload",
+	"found": ["0 workloads observed"],
+} if {
+	observed == 0
+	count(drifted) == 0
+}
+
+observed := sum([n | some item in input.evidence["drift-check"]; n := item.looked_at.workloads])
+
+drifted := [d | some item in input.evidence["drift-check"]; some d in item.facts.differences]
+
+# METADATA
+# title: The environment was looked at recently
+# description: Its age is judged before the rule; here only that it saw something.
+# custom:
+#   evidence: [drift-check]
+snapshot_fresh := {
+	"state": "pass",
+	"title": "The snapshot of the environment is fresh",
+	"found": [sprintf("%s observed", [lib.count_of(observed, "workload", "workloads")])],
+} if observed > 0
+
+snapshot_fresh := {
+	"state": "missing",
+	"code": "empty",
+	"title": "The snapshot shows no workload",
+	"found": ["0 workloads observed"],
+} if observed == 0
+
+# METADATA
+# title: Runtime monitoring is alive and no critical alert is open
+# description: Silence is not safety. A recent heartbeat must show that monitoring works.
+# custom:
+#   evidence: [runtime-alert]
+#   with: {heartbeat_minutes: integer}
+#   aged_by_rule: [runtime-alert]
+#   clock: true
+watched := {
+	"state": "fail",
+	"code": "alert",
+	"title": sprintf("%s open", [lib.count_of(count(open_alerts), "critical alert is", "critical alerts are")]),
+	"found": [sprintf("%d open, heartbeat %s", [count(open_alerts), heartbeat_words])],
+	"items": [{"name": a.name, "severity": "critical", "text": object.get(a, "text", "no text")} | some a in open_alerts],
+} if count(open_alerts) > 0
+
+watched := {
+	"state": "pass",
+	"title": "Runtime monitoring is alive, no critical alert is open",
+	"found": [sprintf("0 open, heartbeat %s", [heartbeat_words])],
+} if {
+	count(open_alerts) == 0
+	count(beats) > 0
+	beat_age <= input.with.heartbeat_minutes
+}
+
+watched := {
+	"state": "expired",
+	"code": "silent",
+	"title": "Runtime monitoring is silent",
+	"found": [sprintf("heartbeat %s, at most %d minutes allowed", [heartbeat_words, input.with.heartbeat_minutes])],
+} if {
+	count(open_alerts) == 0
+	count(beats) > 0
+	beat_age > input.with.heartbeat_minutes
+}
+
+watched := {
+	"state": "missing",
+	"code": "no-heartbeat",
+	"title": "No heartbeat of runtime monitoring is recorded",
+	"found": ["alerts on record, but no heartbeat"],
+} if {
+	count(open_alerts) == 0
+	count(beats) == 0
+}
+
+open_alerts := [item.facts |
+	some item in input.evidence["runtime-alert"]
+	item.facts.severity == "critical"
+	item.facts.state == "open"
+]
+
+beats := [item.observed_at | some item in input.evidence["runtime-alert"]; item.facts.alive == true]
+
+beat_age := lib.div(input.as_of - max(beats), 60000000)
+
+heartbeat_words := sprintf("%d minutes ago", [beat_age]) if count(beats) > 0
+
+heartbeat_words := "never" if count(beats) == 0

@@ -1,0 +1,135 @@
+# The pipeline itself: who approved it, what pins it, and who can go round it.
+package writ.pipeline
+
+import data.writ.lib
+import rego.v1
+
+person(account) := object.get(object.get(input.people, account, {}), "person", account)
+
+# METADATA
+# title: The pipeline definition is approved and nothing goes round it
+# description: The digest that ran must be approved by somebody other than its author; inline scripts, unpinned includes and deploy jobs outside Writ are ways round.
+# custom:
+#   evidence: [pipeline-definition]
+#   run: true
+#   release: true
+definition_approved := {
+	"state": "fail",
+	"code": "way-round",
+	"title": sprintf("%s round the pipeline", [lib.count_of(count(ways_round), "way leads", "ways lead")]),
+	"found": [sprintf("%s in the files around the pipeline", [lib.count_of(count(ways_round), "way round", "ways round")])],
+	"items": [{"name": w.kind, "text": w.text, "location": {"kind": "file", "path": w.file}} | some w in ways_round],
+} if count(ways_round) > 0
+
+definition_approved := {
+	"state": "pass",
+	"title": "The pipeline definition that ran is approved",
+	"found": [sprintf("definition %s", [input.run.definition])],
+} if {
+	count(ways_round) == 0
+	count(approved_definitions) > 0
+}
+
+definition_approved := {
+	"state": "fail",
+	"code": "not-approved",
+	"title": "The pipeline definition that ran is not approved",
+	"found": [sprintf("definition %s ran; no approval of it by somebody other than its author", [object.get(input.run, "definition", "without a digest")])],
+} if {
+	count(ways_round) == 0
+	count(approved_definitions) == 0
+}
+
+ways_round := [w | some item in input.evidence["pipeline-definition"]; some w in item.facts.bypasses]
+
+approved_definitions := [item |
+	some item in input.evidence["pipeline-definition"]
+	item.facts.digest == input.run.definition
+	person(item.facts.approvedBy) != person(item.facts.author)
+]
+
+# METADATA
+# title: Bundle and tools are pinned by digest
+# description: Compares what ran with the lock file that is committed beside the pipeline.
+# custom:
+#   evidence: []
+#   run: true
+pinned := {
+	"state": "pass",
+	"title": "Bundle and tools are pinned, and what ran is what is pinned",
+	"found": [sprintf("%s pinned, 0 differences", [lib.count_of(input.run.lock.pinned, "thing", "things")])],
+} if {
+	input.run.lock.present == true
+	count(differences) == 0
+}
+
+pinned := {
+	"state": "fail",
+	"code": "no-lock",
+	"title": "Bundle and tools are not pinned",
+	"found": ["there is no writ.lock in this commit"],
+} if not lock_present
+
+pinned := {
+	"state": "fail",
+	"code": "differs",
+	"title": sprintf("%s from writ.lock", [lib.count_of(count(differences), "thing that ran differs", "things that ran differ")]),
+	"found": [sprintf("%d of %d pinned things differ", [count(differences), input.run.lock.pinned])],
+	"items": [{"name": d.what, "text": sprintf("pinned %s, ran %s", [shown(d, "pinned"), shown(d, "actual")])} | some d in differences],
+} if {
+	lock_present
+	count(differences) > 0
+}
+
+lock_present if input.run.lock.present == true
+
+differences := [d | some d in object.get(object.get(input.run, "lock", {}), "differences", [])]
+
+shown(d, key) := d[key] if is_string(d[key])
+
+shown(d, key) := "nothing" if not is_string(object.get(d, key, null))
+
+# METADATA
+# title: The branch is protected and everybody who may bypass it is known
+# description: A bypass list that could not be read is not an empty one.
+# custom:
+#   evidence: [branch-protection]
+#   with: {reviews: integer}
+branch_protected := {
+	"state": "pass",
+	"title": "The branch is protected and its bypass list is known",
+	"found": [sprintf("%s: %d reviews required, %s may bypass", [b.branch, b.requiredReviews, lib.count_of(count(b.bypass), "account", "accounts")]) | some b in branches],
+} if {
+	count(branches) > 0
+	count(weaknesses) == 0
+}
+
+branch_protected := {
+	"state": "fail",
+	"code": "weak",
+	"title": "The branch is not protected as required",
+	"found": weaknesses,
+} if count(weaknesses) > 0
+
+branch_protected := {
+	"state": "missing",
+	"code": "empty",
+	"title": "The branch protection record names no branch",
+	"found": ["0 branches on record"],
+} if {
+	count(branches) == 0
+	count(weaknesses) == 0
+}
+
+branches := [item.facts | some item in input.evidence["branch-protection"]; item.facts.branch]
+
+weaknesses := array.concat(
+	[sprintf("%s is not protected", [b.branch]) | some b in branches; b.protected != true],
+	array.concat(
+		[sprintf("%s requires %d reviews, at least %d are needed", [b.branch, b.requiredReviews, input.with.reviews]) | some b in branches; b.requiredReviews < input.with.reviews],
+		array.concat(
+			[sprintf("%s can be overwritten (force push)", [b.branch]) | some b in branches; b.forcePush == true],
+			[sprintf("who may bypass %s could not be read", [b.branch]) | some b in branches; not is_array(object.get(b, "bypass", null))],
+		),
+	),
+)

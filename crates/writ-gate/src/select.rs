@@ -1,0 +1,321 @@
+//! Which evidence a control may see: the order of DESIGN section 5, before any rule speaks.
+//!
+//! Joined to the subject, below the ledger head, clean, at or above the profile's floors, the
+//! latest of each (type, tool, scope). What counts against a release is read without floors.
+
+use std::collections::BTreeMap;
+
+use writ_model::{EvidenceItem, EvidenceType, Outcome, Span, Subject, Timestamp};
+
+use crate::applies::RUN_PREDICATE;
+use crate::inputs::Inputs;
+use crate::profile::Floor;
+
+/// How far a producer's clock may be ahead of the ledger's before its evidence is doubtful.
+pub const CLOCK_SKEW: Span = Span::from_secs(120);
+
+/// By what a type of evidence is joined to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// The commit or its tree.
+    Commit,
+    /// The artefact digest.
+    Artifact,
+    /// The artefact digest (or the commit where there is none) and the environment.
+    Release,
+    /// The environment.
+    Environment,
+    /// The artefact digest, or the commit.
+    ArtifactOrCommit,
+    /// The service; the rule looks closer.
+    Service,
+}
+
+impl Join {
+    /// The join of a type.
+    #[must_use]
+    pub const fn of(kind: EvidenceType) -> Self {
+        use EvidenceType as T;
+        match kind {
+            T::SecretScan
+            | T::Sast
+            | T::CodeQuality
+            | T::Coverage
+            | T::UnitTest
+            | T::DependencyScan
+            | T::IacScan
+            | T::CodeReview
+            | T::PipelineDefinition
+            | T::SegregationOfDuties => Self::Commit,
+            T::Sbom => Self::ArtifactOrCommit,
+            T::ContainerScan | T::ImageSignature | T::Provenance | T::Dast => Self::Artifact,
+            T::Approval => Self::Release,
+            T::DriftCheck | T::HostProfile | T::RuntimeAlert => Self::Environment,
+            T::Deployment
+            | T::Rollback
+            | T::BranchProtection
+            | T::VulnerabilitySla
+            | T::SecretsRotation
+            | T::AccessReview
+            | T::Exemption
+            | T::BreakGlass
+            | T::AuditLog
+            | T::Retention => Self::Service,
+        }
+    }
+}
+
+/// Whether evidence of this type is about the store as a whole and not about one service.
+const fn store_wide(kind: EvidenceType) -> bool {
+    matches!(
+        kind,
+        EvidenceType::AuditLog | EvidenceType::Retention | EvidenceType::AccessReview
+    )
+}
+
+/// Everything the gate may read of `kind` for these inputs, in ledger order: joined, below the
+/// head, not recorded after the instant of judgement.
+pub fn readable<'a>(
+    inputs: &'a Inputs,
+    kind: EvidenceType,
+) -> impl Iterator<Item = &'a EvidenceItem> {
+    visible(inputs).filter(move |item| {
+        item.evidence_type == kind
+            // A run is read as such (`input.run`), never as one more piece of its type.
+            && item.predicate_type != RUN_PREDICATE
+            && (item.service == inputs.service || (store_wide(kind) && item.service.is_empty()))
+            && joins(Join::of(kind), &item.subject, inputs)
+    })
+}
+
+/// All evidence below the ledger head and not after the instant of judgement.
+pub fn visible(inputs: &Inputs) -> impl Iterator<Item = &EvidenceItem> {
+    inputs
+        .evidence
+        .iter()
+        .filter(|item| item.index < inputs.ledger.size && item.recorded_at <= inputs.as_of)
+}
+
+fn joins(join: Join, item: &Subject, inputs: &Inputs) -> bool {
+    let release = &inputs.subject;
+    let environment = item.environment.as_deref() == Some(inputs.environment.as_str());
+    match join {
+        Join::Commit => same_commit(item, release),
+        Join::Artifact => same_artifact(item, release),
+        Join::ArtifactOrCommit => same_artifact(item, release) || same_commit(item, release),
+        Join::Release if release.artifact.is_some() => same_artifact(item, release) && environment,
+        Join::Release => same_commit(item, release) && environment,
+        Join::Environment => environment,
+        Join::Service => true,
+    }
+}
+
+/// Same commit, same tree (a squash or rebase keeps it), or the same artefact where evidence
+/// names nothing else.
+#[must_use]
+pub fn same_commit(item: &Subject, release: &Subject) -> bool {
+    let same = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
+    same(&item.commit, &release.commit)
+        || same(&item.tree, &release.tree)
+        || (item.commit.is_none() && item.tree.is_none() && same_artifact(item, release))
+}
+
+fn same_artifact(item: &Subject, release: &Subject) -> bool {
+    item.artifact.is_some() && item.artifact == release.artifact
+}
+
+/// Whether evidence reaches the floors of the profile. Acts of people are measured by how sure
+/// the store is that the person acted, not by the machine they sat at.
+#[must_use]
+pub fn reaches(item: &EvidenceItem, floor: &Floor) -> bool {
+    use EvidenceType as T;
+    if matches!(
+        item.evidence_type,
+        T::Approval | T::Exemption | T::BreakGlass | T::AccessReview
+    ) {
+        return true;
+    }
+    item.origin >= floor.origin && item.producer_class >= floor.producer
+}
+
+/// The evidence of one type for one control.
+#[derive(Debug, Default)]
+pub struct Selection<'a> {
+    /// Counts: clean, at or above the floors, the latest of its kind.
+    pub counting: Vec<&'a EvidenceItem>,
+    /// Below the floors and newer than what counts: only heard against the release.
+    pub against: Vec<&'a EvidenceItem>,
+    /// There was evidence, but of a work tree with uncommitted changes.
+    pub dirty: Option<&'a EvidenceItem>,
+    /// There was evidence, but below the floors.
+    pub below_floor: Option<&'a EvidenceItem>,
+}
+
+/// Selects the evidence of `kind`. With `history`, all items and not only the latest of each kind.
+#[must_use]
+pub fn select<'a>(
+    inputs: &'a Inputs,
+    kind: EvidenceType,
+    floor: &Floor,
+    history: bool,
+) -> Selection<'a> {
+    let mut selection = Selection::default();
+    let mut counting: BTreeMap<(&str, &str, u64), &EvidenceItem> = BTreeMap::new();
+    let mut below: BTreeMap<(&str, &str), &EvidenceItem> = BTreeMap::new();
+    for item in readable(inputs, kind) {
+        if item.dirty {
+            newest(&mut selection.dirty, item);
+            continue;
+        }
+        let tool = item.tool.as_ref().map_or("", |tool| tool.name.as_str());
+        if reaches(item, floor) {
+            let instance = if history { item.index } else { 0 };
+            let slot = counting
+                .entry((tool, &item.scope, instance))
+                .or_insert(item);
+            if item.index > slot.index {
+                *slot = item;
+            }
+        } else {
+            newest(&mut selection.below_floor, item);
+            let slot = below.entry((tool, &item.scope)).or_insert(item);
+            if item.index > slot.index {
+                *slot = item;
+            }
+        }
+    }
+    selection.against = below
+        .into_iter()
+        .filter(|((tool, scope), item)| {
+            let later = counting
+                .iter()
+                .filter(|((t, s, _), _)| t == tool && s == scope)
+                .map(|(_, counted)| counted.index)
+                .max();
+            later.is_none_or(|index| item.index > index)
+        })
+        .map(|(_, item)| item)
+        .collect();
+    selection.counting = counting.into_values().collect();
+    selection.counting.sort_by_key(|item| item.index);
+    selection
+}
+
+fn newest<'a>(slot: &mut Option<&'a EvidenceItem>, item: &'a EvidenceItem) {
+    if slot.is_none_or(|held| item.index > held.index) {
+        *slot = Some(item);
+    }
+}
+
+/// Whether one piece of evidence can be judged, and if not, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fitness {
+    /// It can be judged.
+    Fit,
+    /// It is about nothing: the tool did not run or looked at zero items.
+    Missing(String),
+    /// It is too old.
+    Expired(String),
+    /// It cannot tell.
+    Error(String),
+}
+
+/// Limits that evidence must keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// As-of instant.
+    pub as_of: Timestamp,
+    /// Longest age.
+    pub fresh: Option<Span>,
+    /// Longest age of vulnerability data when it was used.
+    pub database_age: Option<Span>,
+    /// Whether the evidence must say what it looked at.
+    pub needs_denominator: bool,
+}
+
+/// Judges whether evidence can be judged.
+#[must_use]
+pub fn fitness(item: &EvidenceItem, limits: Limits) -> Fitness {
+    let tool = tool_name(item);
+    let because = |fallback: &str| item.reason.clone().unwrap_or_else(|| fallback.to_owned());
+    if item.observed_at > item.recorded_at.plus(CLOCK_SKEW) {
+        return Fitness::Error(format!(
+            "{tool} says it ran at {}, after the ledger recorded it at {}: the producer's clock is wrong",
+            item.observed_at.to_seconds_text(),
+            item.recorded_at.to_seconds_text()
+        ));
+    }
+    match item.outcome {
+        Outcome::NotRun => {
+            return Fitness::Missing(format!(
+                "{tool} did not run: {}",
+                because("no reason recorded")
+            ));
+        }
+        Outcome::Cancelled => {
+            return Fitness::Missing(format!("{tool} was stopped before it ended"));
+        }
+        Outcome::Empty => {
+            return Fitness::Missing(format!(
+                "{tool} ended without an error but looked at nothing: {}",
+                because("its report counts zero items")
+            ));
+        }
+        Outcome::Failed => {
+            return Fitness::Error(format!("{tool} failed: {}", because("no reason recorded")));
+        }
+        Outcome::TimedOut => {
+            return Fitness::Error(format!(
+                "{tool} was stopped by its time limit{}",
+                item.reason
+                    .as_ref()
+                    .map(|r| format!(": {r}"))
+                    .unwrap_or_default()
+            ));
+        }
+        Outcome::Completed => {}
+    }
+    let counted = item.looked_at.iter().any(|l| l.count > 0);
+    if !counted && (limits.needs_denominator || !item.looked_at.is_empty()) {
+        return Fitness::Missing(match item.looked_at.first() {
+            Some(looked_at) => format!("{tool} looked at 0 {}", looked_at.what),
+            None => format!("{tool} does not say what it looked at"),
+        });
+    }
+    let age = limits.as_of.since(item.observed_at);
+    if let Some(fresh) = limits.fresh.filter(|fresh| age > *fresh) {
+        return Fitness::Expired(format!(
+            "{tool} ran {} ago, at most {} is allowed",
+            age.human(),
+            fresh.human()
+        ));
+    }
+    if let (Some(limit), Some(database)) = (limits.database_age, &item.database) {
+        let Some(updated_at) = database.updated_at else {
+            return Fitness::Error(format!(
+                "{tool} does not tell how old its data ({}) is",
+                database.name
+            ));
+        };
+        let age = item.observed_at.since(updated_at);
+        if age > limit {
+            return Fitness::Expired(format!(
+                "{tool} judged with data ({}) that was {} old, at most {} is allowed",
+                database.name,
+                age.human(),
+                limit.human()
+            ));
+        }
+    }
+    Fitness::Fit
+}
+
+/// The tool's name, or the scope, for messages.
+#[must_use]
+pub fn tool_name(item: &EvidenceItem) -> &str {
+    match &item.tool {
+        Some(tool) if !tool.name.is_empty() => &tool.name,
+        _ if !item.scope.is_empty() => &item.scope,
+        _ => item.evidence_type.word(),
+    }
+}

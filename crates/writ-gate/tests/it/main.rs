@@ -1,0 +1,3 @@
+//! The gate from outside: bundle, fixtures, decisions.
+
+mod shipped;
