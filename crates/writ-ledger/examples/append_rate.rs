@@ -35,15 +35,26 @@ fn main() -> Outcome<()> {
     println!("{entries} entries with envelopes of {ENVELOPE_BYTES} bytes, batches of {BATCH}");
 
     // Rounds of both alternate, because the disk's speed changes by the minute.
-    let (mut raw, mut single) = (Vec::new(), Vec::new());
+    let (mut raw, mut single, mut proven) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         raw.push(raw_sync_rate(&root)?);
-        single.push(single_append_rate(&root.join(format!("single-{round}")))?);
+        let dir = root.join(format!("single-{round}"));
+        single.push(rate(&dir, |ledger, bytes| {
+            Ok(drop(ledger.append(&[bytes])?))
+        })?);
+        proven.push(rate(&dir, |ledger, bytes| {
+            let appended = ledger.append(&[bytes])?;
+            Ok(drop(ledger.receipt(appended[0].index)?))
+        })?);
     }
-    let (raw, single) = (median(raw), median(single));
+    let (raw, single, proven) = (median(raw), median(single), median(proven));
     row("raw: write + fdatasync of one entry", format!("{raw:.0}/s"));
     row("single sequential append", format!("{single:.0}/s"));
     row("  ratio (at least 0.50)", format!("{:.2}", single / raw));
+    row(
+        "append, integrate and receipt, one by one",
+        format!("{proven:.0}/s = {:.1} raw syncs each", raw / proven),
+    );
 
     let dir = root.join("large");
     let (wall, cpu) = batched(&dir, entries)?;
@@ -173,14 +184,15 @@ fn raw_sync_rate(root: &Path) -> Outcome<f64> {
     Ok(rate)
 }
 
-fn single_append_rate(dir: &Path) -> Outcome<f64> {
+/// How often per second one after the other `step` can be done.
+fn rate(dir: &Path, step: impl Fn(&Ledger, &[u8]) -> Result<(), LedgerError>) -> Outcome<f64> {
     let ledger = open(dir)?;
     let bytes = envelope();
-    ledger.append(&[&bytes])?;
+    step(&ledger, &bytes)?;
     let start = Instant::now();
     let mut count = 0u32;
     while start.elapsed() < Duration::from_secs(1) {
-        ledger.append(&[&bytes])?;
+        step(&ledger, &bytes)?;
         count += 1;
     }
     let rate = f64::from(count) / start.elapsed().as_secs_f64();

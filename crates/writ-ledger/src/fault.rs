@@ -4,6 +4,7 @@
 //! nothing can be armed. Arming is per thread, so that tests running side by
 //! side do not disturb each other.
 
+#[cfg(feature = "fault-injection")]
 /// Every point, in the order in which an append, an integration and a segment
 /// removal pass them.
 pub const POINTS: &[&str] = &[

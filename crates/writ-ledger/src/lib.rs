@@ -14,7 +14,9 @@
 pub mod checkpoint;
 pub mod entry;
 pub mod error;
-#[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
+#[cfg(not(feature = "fault-injection"))]
+mod fault;
+#[cfg(feature = "fault-injection")]
 pub mod fault;
 pub mod journal;
 pub mod lock;

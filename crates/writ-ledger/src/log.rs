@@ -424,6 +424,13 @@ impl Ledger {
         lock(&self.queue).durable
     }
 
+    /// How many durable entries wait for [`Ledger::integrate`]. A server
+    /// integrates every 200 ms while this is not 0; a command does at its end.
+    pub fn unintegrated(&self) -> u64 {
+        let queue = lock(&self.queue);
+        queue.durable - queue.head.unverified().size
+    }
+
     /// The checkpoint in force; entries beyond its size are not integrated yet.
     pub fn checkpoint(&self) -> SignedCheckpoint {
         SignedCheckpoint::clone(&lock(&self.queue).head)

@@ -10,6 +10,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use crate::error::LedgerError;
 use crate::fault;
@@ -20,6 +22,9 @@ pub const CHECKPOINT: &str = "checkpoint";
 
 /// Directory for files that are being written. Nothing in it belongs to the log.
 pub const TEMPORARY: &str = "tmp";
+
+/// Threads that wait for syncs at the same time.
+const SYNC_THREADS: usize = 16;
 
 /// Most bytes of any object: a full bundle of the largest entries.
 const MAX_OBJECT_BYTES: u64 = 256 * (2 + 65_535);
@@ -124,6 +129,38 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), LedgerError> {
         .map_err(|e| LedgerError::io("sync", dir, e))
 }
 
+/// Makes many files durable. Syncs that wait at the same time share the file
+/// system's commits, so threads make this faster than a loop.
+fn sync_together(files: &[(&Path, &File)], point: &'static str) -> Result<(), LedgerError> {
+    for (path, _) in files {
+        fault::point(point).map_err(|e| LedgerError::io("sync", path, e))?;
+    }
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<(), LedgerError> {
+        while let Some((path, file)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            file.sync_all()
+                .map_err(|e| LedgerError::io("sync", path, e))?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let helpers: Vec<_> = (1..files.len().min(SYNC_THREADS))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let own = work();
+        helpers.into_iter().fold(own, |result, helper| {
+            let lost = || {
+                Err(LedgerError::io(
+                    "sync",
+                    TEMPORARY,
+                    io::Error::other("a sync thread ended early"),
+                ))
+            };
+            result.and(helper.join().unwrap_or_else(|_| lost()))
+        })
+    })
+}
+
 /// Creates a directory and all that lead to it, durably. Gives back the
 /// directories whose entries changed and must still be synced.
 fn create_dirs(dir: &Path, changed: &mut BTreeSet<PathBuf>) -> Result<(), LedgerError> {
@@ -196,13 +233,11 @@ impl LogStore for DirectoryStore {
             )?;
             open.push((temporary, file, target));
         }
-        // All data is on its way before the first sync waits, so that one
-        // commit of the file system can carry many files.
-        for (temporary, file, _) in &open {
-            fault::point("store.temp.sync")
-                .and_then(|()| file.sync_all())
-                .map_err(|e| LedgerError::io("sync", temporary, e))?;
-        }
+        let files: Vec<(&Path, &File)> = open
+            .iter()
+            .map(|(path, file, _)| (path.as_path(), file))
+            .collect();
+        sync_together(&files, "store.temp.sync")?;
         let mut changed = BTreeSet::new();
         for (temporary, _, target) in &open {
             if let Some(parent) = target.parent().filter(|parent| !changed.contains(*parent)) {
@@ -213,11 +248,18 @@ impl LogStore for DirectoryStore {
                 .and_then(|()| fs::rename(temporary, target))
                 .map_err(|e| LedgerError::io("rename to", target, e))?;
         }
+        let mut dirs = Vec::new();
         for dir in &changed {
-            fault::point("store.dir.sync").map_err(|e| LedgerError::io("sync", dir, e))?;
-            sync_dir(dir)?;
+            dirs.push((
+                dir,
+                File::open(dir).map_err(|e| LedgerError::io("open", dir, e))?,
+            ));
         }
-        Ok(())
+        let dirs: Vec<(&Path, &File)> = dirs
+            .iter()
+            .map(|(path, dir)| (path.as_path(), dir))
+            .collect();
+        sync_together(&dirs, "store.dir.sync")
     }
 
     fn remove_partials(&self, full: &TilePath) -> Result<(), LedgerError> {

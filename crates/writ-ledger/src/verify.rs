@@ -57,8 +57,15 @@ pub fn verify_log(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<VerifyReport, LedgerError> {
     let store = DirectoryStore::new(dir);
-    let (head, segments) = inventory::read_heads(dir, &store, log)?;
+    if store.checkpoint()?.is_none() {
+        return Err(LedgerError::NotALedger {
+            dir: dir.to_path_buf(),
+        });
+    }
+    // The files come first: what a working writer adds later is not asked for,
+    // and whatever is listed is about entries that the journal read after has.
     let tiles = inventory::list_files(dir)?;
+    let (head, segments) = inventory::read_heads(dir, &store, log)?;
     let files = 1 + segments.len() as u64 + tiles.len() as u64;
     let mut check = Check {
         store: &store,

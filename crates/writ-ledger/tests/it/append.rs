@@ -420,3 +420,40 @@ fn waiting_entries_are_integrated_when_they_become_many() {
     drop(ledger);
     assert_eq!(verify(dir.path()).unwrap().size, 1000);
 }
+
+#[test]
+fn verification_and_reading_work_beside_a_writer() {
+    let dir = temporary();
+    let ledger = open_at(
+        dir.path(),
+        Hands::at(1),
+        Options {
+            segment_bytes: 3_000,
+            ..options()
+        },
+    )
+    .unwrap();
+    let writer = thread::spawn(move || {
+        for start in (0..3_000).step_by(10) {
+            append(&ledger, start..start + 10);
+            if start % 70 == 0 {
+                ledger.integrate().unwrap();
+            }
+        }
+    });
+    let (mut rounds, mut size) = (0, 0);
+    while !writer.is_finished() {
+        let report = verify(dir.path()).unwrap();
+        assert!(report.size >= size, "{} after {size}", report.size);
+        size = report.size;
+        let reader = LedgerReader::open(dir.path()).unwrap();
+        assert!(reader.size() >= size);
+        if let Some(last) = reader.size().checked_sub(1) {
+            assert_eq!(reader.read(last).unwrap().envelope(), envelope(last));
+        }
+        rounds += 1;
+    }
+    writer.join().unwrap();
+    assert!(rounds > 0);
+    assert_eq!(verify(dir.path()).unwrap().size, 3_000);
+}
