@@ -40,11 +40,11 @@ fn main() -> Outcome<()> {
         raw.push(raw_sync_rate(&root)?);
         let dir = root.join(format!("single-{round}"));
         single.push(rate(&dir, |ledger, bytes| {
-            Ok(drop(ledger.append(&[bytes])?))
+            ledger.append(&[bytes]).map(drop)
         })?);
         proven.push(rate(&dir, |ledger, bytes| {
             let appended = ledger.append(&[bytes])?;
-            Ok(drop(ledger.receipt(appended[0].index)?))
+            ledger.receipt(appended[0].index).map(drop)
         })?);
     }
     let (raw, single, proven) = (median(raw), median(single), median(proven));
