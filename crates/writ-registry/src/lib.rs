@@ -1,1 +1,34 @@
-//! writ-registry
+//! The one door through which evidence is recorded and read.
+//!
+//! [`Store::record`] is the only way in: bytes into the locker, the signed envelope into the
+//! ledger (the commit point), rows into the index. Everything else reads. The index is a
+//! projection: it can be deleted and comes back with the same rows.
+//!
+//! In scope: the embedded store of one machine. Out of scope: what evidence means (the gate), and
+//! how it is made (the pipeline).
+
+mod door;
+pub mod error;
+#[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
+pub mod fault;
+pub mod findings;
+mod index;
+mod item;
+mod ops;
+mod read;
+mod record;
+mod store;
+mod trust;
+
+pub use error::{RegistryError, Result};
+pub use index::lists::{
+    Counts, DecisionRow, ExemptionRow, ExemptionState, FindingsQuery, RunRow, TrackedFinding,
+    WritRow,
+};
+pub use index::query::{MAX_PAGE, Page, Query};
+pub use item::{REFERENCE, item_from_statement};
+pub use ops::HeldCheckpoint;
+pub use read::{EvidenceSet, MIN_PREFIX, Record, Stats};
+pub use record::{Blob, BlobBody, ENVELOPE_MEDIA_TYPE, Input, NewRecord, Recorded};
+pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
+pub use trust::{PREVIEW_ENVIRONMENT, Trust};

@@ -1,0 +1,408 @@
+//! The writer's side of a store: who may write now, and how the index keeps up.
+//!
+//! The ledger's lock is taken for the first write and given back after a short idle time, so that
+//! two processes that record into one store take turns within a run, not run after run.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use writ_ledger::{Clock, Ledger, LedgerReader, NoteSigner, Options};
+use writ_model::Digest;
+
+use crate::error::{RegistryError, Result};
+use crate::fault;
+use crate::index::{FindingsSource, Index, Recorded, lifecycle::Seen, side_files};
+use crate::item::Reader;
+use crate::store::{Store, StoreOptions, StorePaths, mark};
+use crate::trust::Trust;
+
+/// Idle time after which the lock is given back.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Time after which the lock is given back even to a busy process, so that others get a turn.
+const TURN: Duration = Duration::from_secs(2);
+
+/// Pause after a full turn: longer than the interval at which waiting processes look.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Entries that are projected in one transaction.
+const CHUNK: usize = 1_024;
+
+/// Bytes of envelopes that are projected in one transaction.
+const CHUNK_BYTES: usize = 8 << 20;
+
+/// The ledger, when this process is the writer.
+pub(crate) struct Door {
+    paths: StorePaths,
+    clock: Arc<dyn Clock>,
+    lock_timeout: Duration,
+    lease: Option<Lease>,
+}
+
+struct Lease {
+    ledger: Arc<Ledger>,
+    opened: Instant,
+    used: Instant,
+}
+
+impl Door {
+    pub(crate) fn new(paths: &StorePaths, options: &StoreOptions) -> Self {
+        Self {
+            paths: paths.clone(),
+            clock: Arc::clone(&options.clock),
+            lock_timeout: options.lock_timeout,
+            lease: None,
+        }
+    }
+
+    /// Makes the ledger of a new store.
+    pub(crate) fn create(&mut self, origin: &str, trust: &Trust) -> Result<()> {
+        let (clock, lock_timeout) = (Arc::clone(&self.clock), self.lock_timeout);
+        let signer = trust.log_signer(origin)?;
+        let ledger = open_ledger(&self.paths, origin, signer, clock, lock_timeout)?;
+        self.keep(ledger);
+        Ok(())
+    }
+
+    fn keep(&mut self, ledger: Ledger) -> Arc<Ledger> {
+        let ledger = Arc::new(ledger);
+        let now = Instant::now();
+        self.lease = Some(Lease {
+            ledger: Arc::clone(&ledger),
+            opened: now,
+            used: now,
+        });
+        ledger
+    }
+
+    /// Integrates what is pending and gives the lock back.
+    pub(crate) async fn release(&mut self) -> Result<()> {
+        let Some(lease) = self.lease.take() else {
+            return Ok(());
+        };
+        tokio::task::spawn_blocking(move || match Arc::try_unwrap(lease.ledger) {
+            Ok(ledger) => ledger.close().map(|_| ()),
+            // Nobody keeps the ledger beyond the door; its last owner closes it.
+            Err(shared) => shared.integrate().map(|_| ()),
+        })
+        .await??;
+        Ok(())
+    }
+}
+
+fn open_ledger(
+    paths: &StorePaths,
+    origin: &str,
+    signer: NoteSigner,
+    clock: Arc<dyn Clock>,
+    lock_timeout: Duration,
+) -> Result<Ledger> {
+    let options = Options {
+        lock_timeout,
+        ..Options::default()
+    };
+    Ok(Ledger::open(&paths.ledger, origin, signer, clock, options)?)
+}
+
+/// Findings blobs from the locker.
+pub(crate) struct LockerFindings(pub(crate) Arc<writ_locker::FsLocker>);
+
+impl FindingsSource for LockerFindings {
+    fn seen(&self, digest: Digest) -> std::result::Result<Vec<Seen>, String> {
+        use writ_locker::Locker as _;
+        let blob = self
+            .0
+            .get_bytes(digest, crate::findings::MAX_BYTES)
+            .map_err(|e| format!("findings {digest} cannot be read: {e}"))?;
+        let mut seen: Vec<Seen> = Vec::new();
+        crate::findings::read(digest, &blob, |finding, line| {
+            seen.push(Seen::new(&finding, line));
+            Ok(())
+        })
+        .map_err(|e| e.to_string())?;
+        // One fingerprint may stand at several places: the most severe speaks for all.
+        seen.sort_by(|a, b| {
+            (a.fingerprint, -a.severity, a.suppressed, a.content).cmp(&(
+                b.fingerprint,
+                -b.severity,
+                b.suppressed,
+                b.content,
+            ))
+        });
+        seen.dedup_by_key(|seen| seen.fingerprint);
+        Ok(seen)
+    }
+}
+
+impl Store {
+    /// The ledger with the lock held and the index up to date. The door must be locked.
+    pub(crate) async fn enter(&self, door: &mut Door) -> Result<Arc<Ledger>> {
+        self.writable()?;
+        let now = Instant::now();
+        if let Some(lease) = &mut door.lease {
+            if now.duration_since(lease.opened) < TURN {
+                lease.used = now;
+                return Ok(Arc::clone(&lease.ledger));
+            }
+            door.release().await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+        let ledger = self.lease(door).await?;
+        // Another process may have ended between its append and its projection.
+        let end = ledger.size();
+        let index = self.index.read().await;
+        self.project(
+            &index,
+            Source::Writer(Arc::clone(&ledger)),
+            end,
+            &mut |_, _| {},
+        )
+        .await?;
+        Ok(ledger)
+    }
+
+    /// Takes the ledger's lock.
+    async fn lease(&self, door: &mut Door) -> Result<Arc<Ledger>> {
+        let signer = self.trust.log_signer(&self.origin)?;
+        let (paths, origin) = (door.paths.clone(), self.origin.clone());
+        let (clock, lock_timeout) = (Arc::clone(&door.clock), door.lock_timeout);
+        // Waiting for another process blocks a thread: not one of the runtime's.
+        let ledger = tokio::task::spawn_blocking(move || {
+            open_ledger(&paths, &origin, signer, clock, lock_timeout)
+        })
+        .await??;
+        let ledger = door.keep(ledger);
+        self.release_when_idle();
+        Ok(ledger)
+    }
+
+    fn release_when_idle(&self) {
+        let door = Arc::downgrade(&self.door);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(IDLE).await;
+                let Some(door) = door.upgrade() else { return };
+                let mut door = door.lock().await;
+                match &door.lease {
+                    None => return,
+                    Some(lease) if lease.used.elapsed() < IDLE => {}
+                    Some(_) => {
+                        // An error here is met again, and reported, by the next writer.
+                        let _ = door.release().await;
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Brings the index up to date unless another process is writing: then that one does it.
+    pub(crate) async fn catch_up_if_free(&self) -> Result<()> {
+        let position = self.index.read().await.position().await?;
+        let size = LedgerReader::open(&self.paths.ledger)?.size();
+        if position.size >= size {
+            return Ok(());
+        }
+        let mut door = self.door.lock().await;
+        let patience = std::mem::replace(&mut door.lock_timeout, Duration::ZERO);
+        let entered = self.enter(&mut door).await;
+        door.lock_timeout = patience;
+        match entered {
+            Ok(_) | Err(RegistryError::Ledger(writ_ledger::LedgerError::Locked { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fills an index in memory from a store that cannot be written.
+    pub(crate) async fn project_in_memory(&self) -> Result<()> {
+        let reader = LedgerReader::open(&self.paths.ledger)?;
+        let size = reader.size();
+        let index = self.index.read().await;
+        self.project(
+            &index,
+            Source::Reader(Arc::new(reader)),
+            size,
+            &mut |_, _| {},
+        )
+        .await
+    }
+
+    /// Builds the index anew beside the old one and swaps them. When `opening` the store, an index that
+    /// another process has built meanwhile is taken instead.
+    pub(crate) async fn rebuild(
+        &self,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+        opening: bool,
+    ) -> Result<()> {
+        self.writable()?;
+        let mut door = self.door.lock().await;
+        let ledger = match &door.lease {
+            Some(lease) => Arc::clone(&lease.ledger),
+            None => self.lease(&mut door).await?,
+        };
+        if opening && self.adopt_index().await? {
+            return Ok(());
+        }
+        let mut fresh = self.paths.index.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = std::path::PathBuf::from(fresh);
+        remove(&fresh)?;
+        let built = Index::create(Some(&fresh)).await?;
+        let end = ledger.size();
+        self.project(&built, Source::Writer(ledger), end, progress)
+            .await?;
+        built.close().await;
+        fault::point("reindex.built");
+        let mut index = self.index.write().await;
+        index.close().await;
+        self.alone().await?;
+        remove(&self.paths.index)?;
+        fault::point("reindex.removed");
+        std::fs::rename(&fresh, &self.paths.index)
+            .map_err(|e| RegistryError::io("replace", &self.paths.index, e))?;
+        crate::trust::sync_dir(&self.paths.root)?;
+        fault::point("reindex.swapped");
+        drop(index);
+        if self.adopt_index().await? {
+            return Ok(());
+        }
+        Err(RegistryError::Task(
+            "the rebuilt index cannot be opened".to_owned(),
+        ))
+    }
+
+    /// Takes the index file into use when it fits the ledger: built just now, or by another
+    /// process while this one waited.
+    async fn adopt_index(&self) -> Result<bool> {
+        let mut index = self.index.write().await;
+        let found =
+            crate::store::open_index(&self.paths, &self.options, self.index_lock.as_ref(), 0)
+                .await?;
+        match found {
+            Some(found) => {
+                *index = found;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Waits until no other process has the index file open: SQLite must not find its files
+    /// exchanged under it.
+    async fn alone(&self) -> Result<()> {
+        let Some(lock) = &self.index_lock else {
+            return Ok(());
+        };
+        let start = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(std::fs::TryLockError::WouldBlock)
+                    if start.elapsed() < self.options.lock_timeout =>
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => {
+                    return Err(RegistryError::ReadOnly {
+                        path: self.paths.index.clone(),
+                        cause: format!(
+                            "another process has the index open ({error}); let it finish, then try again"
+                        ),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Applies the entries from the index's position up to `end`.
+    pub(crate) async fn project(
+        &self,
+        index: &Index,
+        source: Source,
+        end: u64,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<()> {
+        let findings = LockerFindings(Arc::clone(&self.locker));
+        let reader = Arc::new(Reader::new(
+            self.trust.keys().clone(),
+            Arc::clone(&self.locker),
+        ));
+        let mut next = index.position().await?.size;
+        while next < end {
+            let (source, reader) = (source.clone(), Arc::clone(&reader));
+            let chunk =
+                tokio::task::spawn_blocking(move || read_chunk(&source, &reader, next, end))
+                    .await??;
+            fault::point("project.read");
+            next += chunk.entries.len() as u64;
+            index.apply(&chunk.entries, &chunk.mark, &findings).await?;
+            fault::point("project.applied");
+            progress(next, end);
+        }
+        Ok(())
+    }
+}
+
+/// Where entries are read from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    Writer(Arc<Ledger>),
+    Reader(Arc<LedgerReader>),
+}
+
+struct Chunk {
+    entries: Vec<Recorded>,
+    mark: Digest,
+}
+
+fn read_chunk(source: &Source, reader: &Reader, from: u64, end: u64) -> Result<Chunk> {
+    let mut entries = Vec::new();
+    let (mut bytes, mut last) = (0, Digest::of(b""));
+    let mut visit = |index: u64, entry: writ_ledger::Entry<'_>| {
+        if index >= end {
+            return ControlFlow::Break(());
+        }
+        bytes += entry.envelope.len();
+        last = mark(entry.envelope, entry.recorded_at);
+        entries.push(Recorded {
+            index,
+            content: reader
+                .project(entry.envelope, index, entry.recorded_at)
+                .map(Box::new),
+        });
+        if entries.len() >= CHUNK || bytes >= CHUNK_BYTES || index + 1 == end {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    match source {
+        Source::Writer(ledger) => ledger.scan(from, &mut visit)?,
+        Source::Reader(ledger) => ledger.scan(from, &mut visit)?,
+    };
+    if entries.is_empty() {
+        return Err(RegistryError::Entry {
+            index: from,
+            id: None,
+            problem: "the ledger ends before this entry".to_owned(),
+        });
+    }
+    Ok(Chunk {
+        entries,
+        mark: last,
+    })
+}
+
+/// Removes a database file and what SQLite keeps beside it.
+fn remove(path: &std::path::Path) -> Result<()> {
+    for path in [path.to_owned()].iter().chain(&side_files(path)) {
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(RegistryError::io("remove", path, e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! Questions to the index about evidence.
+//!
+//! Every list has a unique last sort key, so that pages neither overlap nor leave gaps.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteRow};
+use writ_model::{Digest, EvidenceId, EvidenceItem, EvidenceType, Subject, Timestamp};
+
+use super::db::on_db;
+use super::{Index, signed};
+use crate::error::{RegistryError, Result};
+
+/// Most rows of one page.
+pub const MAX_PAGE: usize = 10_000;
+
+/// Which evidence to list. Everything that is `None` or empty does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Service.
+    pub service: Option<String>,
+    /// Evidence types.
+    pub types: Vec<EvidenceType>,
+    /// Predicate type URI.
+    pub predicate_type: Option<String>,
+    /// Join keys: every key that is given must match.
+    pub subject: Subject,
+    /// Only entries below this ledger index.
+    pub as_of: Option<u64>,
+    /// Only the newest per (type, tool, subject, scope).
+    pub latest_only: bool,
+    /// Rows per page; 0 means [`MAX_PAGE`].
+    pub limit: usize,
+    /// Ledger index where the previous page ended.
+    pub cursor: Option<u64>,
+}
+
+/// One page of evidence, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The items, by falling ledger index.
+    pub items: Vec<EvidenceItem>,
+    /// What to pass as `cursor` for the next page; `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// What an index row says about a record.
+#[derive(Debug, Clone)]
+pub(crate) struct Located {
+    pub index: u64,
+    pub id: EvidenceId,
+    /// Where the whole statement lies, when the entry is a reference.
+    pub statement: Option<Digest>,
+    pub item: EvidenceItem,
+}
+
+impl Index {
+    /// A page of evidence.
+    pub(crate) async fn evidence(&self, query: &Query) -> Result<Page> {
+        let limit = match query.limit {
+            0 => MAX_PAGE,
+            limit => limit.min(MAX_PAGE),
+        };
+        let mut conditions = Conditions::default();
+        if let Some(service) = &query.service {
+            conditions.equal("service", service);
+        }
+        if let Some(predicate_type) = &query.predicate_type {
+            conditions.equal("predicate_type", predicate_type);
+        }
+        if let Some(commit) = &query.subject.commit {
+            conditions.equal("commit_id", commit);
+        }
+        if let Some(tree) = &query.subject.tree {
+            conditions.equal("tree", tree);
+        }
+        if let Some(artifact) = &query.subject.artifact {
+            conditions.equal("artifact", &artifact.to_hex());
+        }
+        if let Some(environment) = &query.subject.environment {
+            conditions.equal("environment", environment);
+        }
+        if !query.types.is_empty() {
+            conditions.one_of("evidence_type", query.types.iter().map(|kind| kind.word()));
+        }
+        if let Some(as_of) = query.as_of {
+            conditions.below("idx", as_of);
+        }
+        let from = if query.latest_only {
+            // The newest of its kind is chosen among all rows that match, before paging.
+            format!(
+                "(SELECT idx, item, ROW_NUMBER() OVER (PARTITION BY service, evidence_type, tool, scope,
+                    COALESCE(commit_id, ''), COALESCE(tree, ''), COALESCE(artifact, ''), COALESCE(environment, '')
+                    ORDER BY idx DESC) AS rank FROM evidence{}) AS ranked WHERE rank = 1",
+                conditions.text()
+            )
+        } else {
+            format!(
+                "evidence{}",
+                match conditions.text() {
+                    "" => " WHERE 1 = 1",
+                    text => text,
+                }
+            )
+        };
+        let mut text = format!("SELECT idx, item FROM {from}");
+        if let Some(cursor) = query.cursor {
+            text.push_str(&format!(" AND idx < {}", signed(cursor)));
+        }
+        text.push_str(&format!(" ORDER BY idx DESC LIMIT {}", limit + 1));
+        let rows = self.fetch(text, conditions.values).await?;
+        let mut items = rows
+            .iter()
+            .map(|row| self.item(row, 1))
+            .collect::<Result<Vec<_>>>()?;
+        let next = (items.len() > limit).then(|| {
+            items.truncate(limit);
+            items.last().map_or(0, |item| item.index)
+        });
+        Ok(Page { items, next })
+    }
+
+    /// What the gate may read about a release below `as_of`, by rising index: everything about the
+    /// commit, its tree, the artefact, the environment, and the service as a whole. Of what tools
+    /// report, the newest per (type, tool, subject, scope); of what people do, all.
+    pub(crate) async fn evidence_for(
+        &self,
+        service: &str,
+        subject: &Subject,
+        as_of: u64,
+    ) -> Result<Vec<EvidenceItem>> {
+        let mut values = vec![service.to_owned()];
+        let mut about = vec![
+            "(commit_id IS NULL AND tree IS NULL AND artifact IS NULL AND environment IS NULL)"
+                .to_owned(),
+        ];
+        let mut or = |column: &str, value: Option<String>, rest: &str| {
+            if let Some(value) = value {
+                values.push(value);
+                about.push(format!("({column} = ${}{rest})", values.len()));
+            }
+        };
+        or("commit_id", subject.commit.clone(), "");
+        or("tree", subject.tree.clone(), "");
+        or(
+            "artifact",
+            subject.artifact.map(|digest| digest.to_hex()),
+            "",
+        );
+        // What is about the environment as such, not about another release into it.
+        or(
+            "environment",
+            subject.environment.clone(),
+            " AND commit_id IS NULL AND tree IS NULL AND artifact IS NULL",
+        );
+        let text = format!(
+            "SELECT idx, item FROM (SELECT idx, item, tool, ROW_NUMBER() OVER (PARTITION BY evidence_type, tool, scope,
+                COALESCE(commit_id, ''), COALESCE(tree, ''), COALESCE(artifact, ''), COALESCE(environment, ''), dirty
+                ORDER BY idx DESC) AS rank FROM evidence
+                WHERE service = $1 AND idx < {} AND ({})) AS ranked
+             WHERE rank = 1 OR tool = '' ORDER BY idx",
+            signed(as_of),
+            about.join(" OR ")
+        );
+        let rows = self.fetch(text, values).await?;
+        rows.iter().map(|row| self.item(row, 1)).collect()
+    }
+
+    /// When each finding of a service was first seen, as it was known below `as_of`.
+    pub(crate) async fn first_seen(
+        &self,
+        service: &str,
+        as_of: u64,
+    ) -> Result<BTreeMap<Digest, Timestamp>> {
+        let rows = on_db!(self.db(), pool => sqlx::query(
+            "SELECT fingerprint, MIN(first_seen) FROM findings JOIN streams ON streams.id = findings.stream
+             WHERE service = $1 AND first_index < $2 GROUP BY fingerprint")
+            .bind(service)
+            .bind(signed(as_of))
+            .fetch_all(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        rows.iter()
+            .map(|row| {
+                let seen = row.try_get(1).map_err(|e| self.failed(e))?;
+                Ok((self.digest(row, 0)?, Timestamp::from_micros(seen)))
+            })
+            .collect()
+    }
+
+    /// The record whose id has these hexadecimal digits in front; the earliest where several
+    /// signers recorded the same payload.
+    pub(crate) async fn locate(&self, shown: &str, digits: &str) -> Result<Located> {
+        let rows = self
+            .fetch(
+                "SELECT id, MIN(idx) FROM evidence WHERE id >= $1 AND id <= $2 GROUP BY id ORDER BY id LIMIT 6".to_owned(),
+                vec![digits.to_owned(), format!("{digits}g")],
+            )
+            .await?;
+        if rows.len() > 1 {
+            let candidates = rows
+                .iter()
+                .map(|row| Ok(EvidenceId::from_digest(self.digest(row, 0)?).short()))
+                .collect::<Result<_>>()?;
+            return Err(RegistryError::Ambiguous {
+                prefix: shown.to_owned(),
+                candidates,
+            });
+        }
+        let Some(row) = rows.first() else {
+            return Err(RegistryError::NotFound(shown.to_owned()));
+        };
+        let index: i64 = row.try_get(1).map_err(|e| self.failed(e))?;
+        self.at(index)
+            .await?
+            .ok_or_else(|| RegistryError::NotFound(shown.to_owned()))
+    }
+
+    /// The ledger index of a statement by a signer, when it is recorded.
+    pub(crate) async fn find(&self, id: &EvidenceId, signer: &str) -> Result<Option<Located>> {
+        let row = on_db!(self.db(), pool => sqlx::query("SELECT idx FROM evidence WHERE id = $1 AND signer = $2")
+            .bind(id.digest().to_hex())
+            .bind(signer)
+            .fetch_optional(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        match row {
+            Some(row) => self.at(row.try_get(0).map_err(|e| self.failed(e))?).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The newest completed result recorded under a cache key.
+    pub(crate) async fn cached(&self, key: &str) -> Result<Option<EvidenceItem>> {
+        let row = on_db!(self.db(), pool => sqlx::query(
+            "SELECT item FROM cache JOIN evidence ON evidence.idx = cache.idx
+             WHERE key = $1 AND outcome = 'completed' ORDER BY cache.idx DESC LIMIT 1")
+            .bind(key)
+            .fetch_optional(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        row.map(|row| self.item(&row, 0)).transpose()
+    }
+
+    async fn at(&self, index: i64) -> Result<Option<Located>> {
+        let row = on_db!(self.db(), pool => sqlx::query("SELECT item, statement FROM evidence WHERE idx = $1")
+            .bind(index)
+            .fetch_optional(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        row.map(|row| {
+            let item = self.item(&row, 0)?;
+            let statement: Option<&str> = row.try_get(1).map_err(|e| self.failed(e))?;
+            Ok(Located {
+                index: item.index,
+                id: item.id,
+                statement: statement.and_then(|text| text.parse().ok()),
+                item,
+            })
+        })
+        .transpose()
+    }
+
+    /// Runs a text whose parameters are all TEXT. The text is made of fixed parts and numbers.
+    pub(crate) async fn fetch(&self, text: String, values: Vec<String>) -> Result<Vec<SqliteRow>> {
+        on_db!(self.db(), pool => {
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for value in values {
+                query = query.bind(value);
+            }
+            query.fetch_all(pool).await
+        })
+        .map_err(|e| self.failed(e))
+    }
+
+    pub(crate) fn item(&self, row: &SqliteRow, at: usize) -> Result<EvidenceItem> {
+        let json: &str = row.try_get(at).map_err(|e| self.failed(e))?;
+        serde_json::from_str(json).map_err(|e| self.failed(sqlx::Error::Decode(Box::new(e))))
+    }
+
+    pub(crate) fn digest(&self, row: &SqliteRow, at: usize) -> Result<Digest> {
+        let text: &str = row.try_get(at).map_err(|e| self.failed(e))?;
+        text.parse()
+            .map_err(|e| self.failed(sqlx::Error::Decode(Box::new(e))))
+    }
+}
+
+/// A WHERE clause with its parameters.
+#[derive(Default)]
+struct Conditions {
+    where_text: String,
+    values: Vec<String>,
+}
+
+impl Conditions {
+    fn and(&mut self) -> &mut String {
+        self.where_text.push_str(if self.where_text.is_empty() {
+            " WHERE "
+        } else {
+            " AND "
+        });
+        &mut self.where_text
+    }
+
+    fn equal(&mut self, column: &'static str, value: &str) {
+        self.values.push(value.to_owned());
+        let place = self.values.len();
+        self.and().push_str(&format!("{column} = ${place}"));
+    }
+
+    fn one_of<'a>(&mut self, column: &'static str, values: impl Iterator<Item = &'a str>) {
+        let places: Vec<String> = values
+            .map(|value| {
+                self.values.push(value.to_owned());
+                format!("${}", self.values.len())
+            })
+            .collect();
+        self.and()
+            .push_str(&format!("{column} IN ({})", places.join(", ")));
+    }
+
+    fn below(&mut self, column: &'static str, limit: u64) {
+        let limit = signed(limit);
+        self.and().push_str(&format!("{column} < {limit}"));
+    }
+
+    fn text(&self) -> &str {
+        &self.where_text
+    }
+}

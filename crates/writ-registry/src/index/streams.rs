@@ -1,0 +1,283 @@
+//! Rows for the life of findings: only what a scan changed is written.
+
+use std::collections::HashMap;
+
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use writ_model::{Digest, EvidenceItem, Timestamp};
+
+use super::lifecycle::{Changes, Known, Seen, changes, speaks};
+
+/// Columns of one row of `findings` that are bound on insertion.
+const COLUMNS: usize = 13;
+
+/// Rows per statement: few statements, and one text for most of them.
+const ROWS: usize = 500;
+
+/// What the index knows about the last scan of a stream.
+struct Stream {
+    id: i64,
+    last_observed: Timestamp,
+    last_findings: String,
+}
+
+/// Where the findings of a scan come from. Read only when the scan does not repeat the last one.
+pub(crate) trait FindingsSource {
+    /// The findings behind `digest`, sorted by fingerprint, each once; the error is a sentence.
+    fn seen(&self, digest: Digest) -> Result<Vec<Seen>, String>;
+}
+
+/// Applies one scan. `Ok(Some(problem))` when its findings cannot be read: the stream then stays
+/// as it was, since a scan whose report is lost can vouch for nothing.
+pub(crate) async fn apply_scan(
+    connection: &mut SqliteConnection,
+    item: &EvidenceItem,
+    source: &dyn FindingsSource,
+) -> sqlx::Result<Option<String>> {
+    let tool = item.tool.as_ref().map_or("", |tool| tool.name.as_str());
+    let stream = find_stream(connection, item, tool).await?;
+    if !speaks(item, stream.as_ref().map(|stream| stream.last_observed)) {
+        return Ok(None);
+    }
+    let digest = item.findings.map(|digest| digest.to_hex());
+    let reported = item.counts.total() + item.suppressed;
+    if digest.is_none() && reported > 0 {
+        return Ok(Some(format!(
+            "the scan reports {reported} findings but names no findings blob; their life is not followed"
+        )));
+    }
+    let digest = digest.unwrap_or_default();
+    let index = signed(item.index);
+    if let Some(stream) = &stream
+        && stream.last_findings == digest
+    {
+        touch(connection, stream.id, index, item, &digest).await?;
+        return Ok(None);
+    }
+    let scan = match item.findings {
+        None => Vec::new(),
+        Some(digest) => match source.seen(digest) {
+            Ok(seen) => seen,
+            Err(problem) => return Ok(Some(problem)),
+        },
+    };
+    let known = match &stream {
+        Some(stream) => known(connection, stream.id).await?,
+        None => HashMap::new(),
+    };
+    let id = match &stream {
+        Some(stream) => stream.id,
+        None => insert_stream(connection, index, item, tool).await?,
+    };
+    let Changes {
+        new,
+        changed,
+        reopened,
+        fixed,
+    } = changes(&known, &scan);
+    insert(connection, id, index, item.observed_at, &new).await?;
+    for seen in changed {
+        update(connection, id, seen, None).await?;
+    }
+    for seen in reopened {
+        update(connection, id, seen, Some(item.observed_at)).await?;
+    }
+    let last_seen = stream.map_or(item.observed_at, |stream| stream.last_observed);
+    fix(connection, id, index, item.observed_at, last_seen, &fixed).await?;
+    touch(connection, id, index, item, &digest).await?;
+    Ok(None)
+}
+
+async fn find_stream(
+    connection: &mut SqliteConnection,
+    item: &EvidenceItem,
+    tool: &str,
+) -> sqlx::Result<Option<Stream>> {
+    let row = sqlx::query(
+        "SELECT id, last_observed, last_findings FROM streams
+         WHERE service = $1 AND evidence_type = $2 AND tool = $3 AND scope = $4",
+    )
+    .bind(&item.service)
+    .bind(item.evidence_type.word())
+    .bind(tool)
+    .bind(&item.scope)
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        Ok(Stream {
+            id: row.try_get(0)?,
+            last_observed: Timestamp::from_micros(row.try_get(1)?),
+            last_findings: row.try_get(2)?,
+        })
+    })
+    .transpose()
+}
+
+async fn insert_stream(
+    connection: &mut SqliteConnection,
+    index: i64,
+    item: &EvidenceItem,
+    tool: &str,
+) -> sqlx::Result<i64> {
+    // The index of its first scan names the stream: the same in every rebuild.
+    sqlx::query("INSERT INTO streams (id, service, evidence_type, tool, scope, last_index, last_observed, last_findings, scans)
+         VALUES ($1, $2, $3, $4, $5, $1, $6, '', 0)")
+        .bind(index)
+        .bind(&item.service)
+        .bind(item.evidence_type.word())
+        .bind(tool)
+        .bind(&item.scope)
+        .bind(item.observed_at.micros())
+        .execute(connection)
+        .await?;
+    Ok(index)
+}
+
+async fn touch(
+    connection: &mut SqliteConnection,
+    id: i64,
+    index: i64,
+    item: &EvidenceItem,
+    digest: &str,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE streams SET last_index = $2, last_observed = $3, last_findings = $4, scans = scans + 1 WHERE id = $1")
+        .bind(id)
+        .bind(index)
+        .bind(item.observed_at.micros())
+        .bind(digest)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn known(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<HashMap<Digest, Known>> {
+    let rows = sqlx::query("SELECT fingerprint, content, state FROM findings WHERE stream = $1")
+        .bind(id)
+        .fetch_all(connection)
+        .await?;
+    let mut known = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let fingerprint: &str = row.try_get(0)?;
+        let state: &str = row.try_get(2)?;
+        let fingerprint = fingerprint
+            .parse()
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        known.insert(
+            fingerprint,
+            Known {
+                content: row.try_get(1)?,
+                open: state == "open",
+            },
+        );
+    }
+    Ok(known)
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    stream: i64,
+    index: i64,
+    observed: Timestamp,
+    new: &[&Seen],
+) -> sqlx::Result<()> {
+    let full = insert_text(ROWS);
+    for rows in new.chunks(ROWS) {
+        let other;
+        let text: &str = if rows.len() == ROWS {
+            &full
+        } else {
+            other = insert_text(rows.len());
+            &other
+        };
+        let mut query = sqlx::query(AssertSqlSafe(text.to_owned())).persistent(rows.len() == ROWS);
+        for seen in rows {
+            query = query
+                .bind(stream)
+                .bind(seen.fingerprint.to_hex())
+                .bind(observed.micros())
+                .bind(index)
+                .bind(seen.severity)
+                .bind(&seen.category)
+                .bind(&seen.rule)
+                .bind(&seen.name)
+                .bind(&seen.title)
+                .bind(&seen.place)
+                .bind(i64::from(seen.fixable))
+                .bind(i64::from(seen.suppressed))
+                .bind(seen.content);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// The insertion of `rows` rows. Made of fixed text and numbers only.
+fn insert_text(rows: usize) -> String {
+    let mut text = "INSERT INTO findings (stream, fingerprint, first_seen, first_index, severity, category, rule, name, title, place, fixable, suppressed, content, state, reopened) VALUES ".to_owned();
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=COLUMNS {
+            text.push_str(&format!("${}, ", row * COLUMNS + column));
+        }
+        text.push_str("'open', 0)");
+    }
+    text
+}
+
+async fn update(
+    connection: &mut SqliteConnection,
+    stream: i64,
+    seen: &Seen,
+    reopened_at: Option<Timestamp>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE findings SET severity = $3, category = $4, rule = $5, name = $6, title = $7, place = $8, fixable = $9,
+           suppressed = $10, content = $11, state = 'open', last_seen = NULL, fixed_at = NULL, fixed_index = NULL,
+           reopened = reopened + $12, reopened_at = COALESCE($13, reopened_at)
+         WHERE stream = $1 AND fingerprint = $2",
+    )
+    .bind(stream)
+    .bind(seen.fingerprint.to_hex())
+    .bind(seen.severity)
+    .bind(&seen.category)
+    .bind(&seen.rule)
+    .bind(&seen.name)
+    .bind(&seen.title)
+    .bind(&seen.place)
+    .bind(i64::from(seen.fixable))
+    .bind(i64::from(seen.suppressed))
+    .bind(seen.content)
+    .bind(i64::from(reopened_at.is_some()))
+    .bind(reopened_at.map(Timestamp::micros))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn fix(
+    connection: &mut SqliteConnection,
+    stream: i64,
+    index: i64,
+    observed: Timestamp,
+    last_seen: Timestamp,
+    fixed: &[Digest],
+) -> sqlx::Result<()> {
+    for fingerprint in fixed {
+        sqlx::query(
+            "UPDATE findings SET state = 'fixed', fixed_at = $3, fixed_index = $4, last_seen = $5
+             WHERE stream = $1 AND fingerprint = $2",
+        )
+        .bind(stream)
+        .bind(fingerprint.to_hex())
+        .bind(observed.micros())
+        .bind(index)
+        .bind(last_seen.micros())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Ledger indexes stay far below 2^63; a larger one could only come from a damaged file.
+pub(crate) fn signed(index: u64) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX)
+}

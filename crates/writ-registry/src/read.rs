@@ -1,0 +1,406 @@
+//! Reading: the questions that the gate, the CLI and people ask a store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use writ_evidence::statement::Statement;
+use writ_ledger::{LedgerReader, TlogProof};
+use writ_locker::Locker as _;
+use writ_model::{Digest, EvidenceItem, Finding, LedgerHead, PrincipalId, Subject, Timestamp};
+
+use crate::error::{RegistryError, Result};
+use crate::findings;
+use crate::index::lists::{
+    Counts, DecisionRow, ExemptionRow, FindingsQuery, RunRow, TrackedFinding, WritRow,
+};
+use crate::index::query::{Page, Query};
+use crate::item::Reader;
+use crate::ops::{HeldCheckpoint, pseudonym};
+use crate::store::Store;
+
+/// Fewest hexadecimal digits of an id prefix.
+pub const MIN_PREFIX: usize = 8;
+
+/// What the gate reads for one release.
+#[derive(Debug, Clone)]
+pub struct EvidenceSet {
+    /// Evidence below [`EvidenceSet::ledger`], by rising index.
+    pub items: Vec<EvidenceItem>,
+    /// The signed head below which everything was read.
+    pub ledger: LedgerHead,
+    /// When each finding of the service was first seen, as known at that head.
+    pub first_seen: BTreeMap<Digest, Timestamp>,
+}
+
+/// A recorded statement, read back and verified.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// As the gate reads it.
+    pub item: EvidenceItem,
+    /// The statement.
+    pub statement: Statement<serde_json::Value>,
+    /// The signed envelope of the statement, as recorded.
+    pub envelope: Vec<u8>,
+    /// Where the whole envelope lies in the locker when the ledger holds a reference to it.
+    pub whole: Option<Digest>,
+}
+
+/// What `writ status` shows of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// The ledger's name.
+    pub origin: String,
+    /// Signed head.
+    pub head: LedgerHead,
+    /// Durable entries, also those that the head does not cover yet.
+    pub entries: u64,
+    /// Entries in the index.
+    pub indexed: u64,
+    /// What is in the index.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+impl Store {
+    /// A page of evidence, newest first.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn evidence(&self, query: &Query) -> Result<Page> {
+        self.index.read().await.evidence(query).await
+    }
+
+    /// Everything a decision about `subject` of `service` in `environment` may read, below the
+    /// ledger size `as_of`, or below the newest signed head.
+    ///
+    /// # Errors
+    /// The index or the ledger cannot be read, or `as_of` lies beyond the ledger.
+    pub async fn evidence_set(
+        &self,
+        service: &str,
+        subject: &Subject,
+        environment: &str,
+        as_of: Option<u64>,
+    ) -> Result<EvidenceSet> {
+        let ledger = self.head(as_of).await?;
+        let subject = Subject {
+            environment: Some(environment.to_owned()),
+            ..subject.clone()
+        };
+        let index = self.index.read().await;
+        Ok(EvidenceSet {
+            items: index.evidence_for(service, &subject, ledger.size).await?,
+            first_seen: index.first_seen(service, ledger.size).await?,
+            ledger,
+        })
+    }
+
+    /// The newest head that covers everything recorded, or the head at an earlier size.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or is smaller than `at`.
+    pub async fn head(&self, at: Option<u64>) -> Result<LedgerHead> {
+        let mut reader = LedgerReader::open(&self.paths.ledger)?;
+        let signed = reader.checkpoint().unverified().size;
+        if at.is_none() && reader.size() > signed && !self.options.read_only {
+            // What is durable but not yet under a signed head gets one.
+            let mut door = self.door.lock().await;
+            let ledger = self.enter(&mut door).await?;
+            tokio::task::spawn_blocking(move || ledger.integrate()).await??;
+            reader = LedgerReader::open(&self.paths.ledger)?;
+        }
+        let checkpoint = reader.checkpoint().unverified();
+        match at {
+            Some(size) if size != checkpoint.size => {
+                tokio::task::spawn_blocking(move || root_at(&reader, size)).await?
+            }
+            _ => Ok(LedgerHead {
+                size: checkpoint.size,
+                root: Digest::from_bytes(checkpoint.root.0),
+            }),
+        }
+    }
+
+    /// The record with this id or beginning of an id (`ev_`, `dec_`, `wr_` or bare hexadecimal).
+    ///
+    /// # Errors
+    /// Nothing or more than one record has it, or it does not verify.
+    pub async fn get(&self, id: &str) -> Result<Record> {
+        let digits = prefix_digits(id)?;
+        let located = self.index.read().await.locate(id, digits).await?;
+        let reader = LedgerReader::open(&self.paths.ledger)?;
+        let checker = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
+        let locker = Arc::clone(&self.locker);
+        tokio::task::spawn_blocking(move || {
+            let damaged = |problem: String| RegistryError::Entry {
+                index: located.index,
+                id: Some(located.id),
+                problem,
+            };
+            let entry = reader.read(located.index)?;
+            let checked = checker
+                .check(
+                    entry.envelope(),
+                    Timestamp::from_micros(entry.recorded_at()),
+                )
+                .map_err(damaged)?;
+            if checked.id != located.id {
+                return Err(damaged(format!(
+                    "the ledger holds {} there, the index names {}",
+                    checked.id, located.id
+                )));
+            }
+            let envelope = match located.statement {
+                Some(whole) => {
+                    locker.get_bytes(whole, writ_evidence::dsse::MAX_ENVELOPE_BYTES as u64)?
+                }
+                None => entry.envelope().to_vec(),
+            };
+            Ok(Record {
+                item: located.item,
+                statement: checked.statement,
+                envelope,
+                whole: located.statement,
+            })
+        })
+        .await?
+    }
+
+    /// The offline proof that a record is in the ledger, as `.tlog-proof`.
+    ///
+    /// # Errors
+    /// There is no such record, or the ledger cannot sign a head over it.
+    pub async fn receipt(&self, id: &str) -> Result<TlogProof> {
+        let digits = prefix_digits(id)?;
+        let index = self.index.read().await.locate(id, digits).await?.index;
+        self.head(None).await?;
+        let reader = LedgerReader::open(&self.paths.ledger)?;
+        Ok(tokio::task::spawn_blocking(move || reader.receipt(index)).await??)
+    }
+
+    /// The normalised findings of a scan, from the locker.
+    ///
+    /// # Errors
+    /// The blob is not there, or not what it should be.
+    pub async fn findings(&self, digest: Digest) -> Result<Vec<Finding>> {
+        let locker = Arc::clone(&self.locker);
+        tokio::task::spawn_blocking(move || {
+            let blob = locker.get_bytes(digest, findings::MAX_BYTES)?;
+            findings::decode(digest, &blob)
+        })
+        .await?
+    }
+
+    /// Findings with their life, the most severe and oldest first.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn open_findings(&self, query: &FindingsQuery) -> Result<Vec<TrackedFinding>> {
+        self.index.read().await.findings(query).await
+    }
+
+    /// The newest completed result that was recorded under this cache key.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn cached(&self, key: &str) -> Result<Option<EvidenceItem>> {
+        self.index.read().await.cached(key).await
+    }
+
+    /// Recorded runs, newest first; `limit` 0 means the largest page.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn runs(&self, service: Option<&str>, limit: usize) -> Result<Vec<RunRow>> {
+        self.index.read().await.runs(service, limit).await
+    }
+
+    /// Recorded decisions, newest first.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn decisions(
+        &self,
+        service: Option<&str>,
+        environment: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DecisionRow>> {
+        self.index
+            .read()
+            .await
+            .decisions(service, environment, limit)
+            .await
+    }
+
+    /// Recorded writs, newest first.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn writs(
+        &self,
+        service: Option<&str>,
+        environment: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<WritRow>> {
+        self.index
+            .read()
+            .await
+            .writs(service, environment, limit)
+            .await
+    }
+
+    /// Exemptions by rising number.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn exemptions(&self, service: Option<&str>) -> Result<Vec<ExemptionRow>> {
+        self.index.read().await.exemptions(service).await
+    }
+
+    /// Entries that could not be used, with the reason.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn problems(&self, limit: usize) -> Result<Vec<(u64, String)>> {
+        self.index.read().await.problems(limit).await
+    }
+
+    /// Figures for `writ status`.
+    ///
+    /// # Errors
+    /// The ledger or the index cannot be read.
+    pub async fn stats(&self) -> Result<Stats> {
+        let reader = LedgerReader::open(&self.paths.ledger)?;
+        let checkpoint = reader.checkpoint().unverified();
+        let index = self.index.read().await;
+        Ok(Stats {
+            origin: self.origin.clone(),
+            head: LedgerHead {
+                size: checkpoint.size,
+                root: Digest::from_bytes(checkpoint.root.0),
+            },
+            entries: reader.size(),
+            indexed: index.position().await?.size,
+            counts: index.counts().await?,
+        })
+    }
+
+    /// Rebuilds the index from ledger and locker; `progress(done, total)` counts entries.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or another process has the index open.
+    pub async fn reindex(&self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<()> {
+        self.rebuild(progress, false).await
+    }
+
+    /// The whole index as text, in a fixed order: equal for equal ledgers and lockers.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn index_dump(&self) -> Result<String> {
+        self.index.read().await.dump().await
+    }
+
+    /// The pseudonym of a local account. Its name is kept in the directory of people, never in
+    /// the ledger. The same name always has the same pseudonym.
+    ///
+    /// # Errors
+    /// The name is empty or longer than 200 bytes, or the key or the directory cannot be used.
+    pub async fn local_principal(&self, name: &str) -> Result<PrincipalId> {
+        let name = name.trim();
+        if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+            return Err(RegistryError::refused(
+                0,
+                "a person's name must have 1 to 200 bytes and no control characters",
+            ));
+        }
+        let id = pseudonym(&self.trust.accounts_key()?, "local", name);
+        if let (Some(ops), false) = (&self.ops, self.options.read_only) {
+            ops.put_person(&id, name, "local", self.now()).await?;
+        }
+        Ok(id)
+    }
+
+    /// The name behind a pseudonym, where the directory of people has it.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn person_name(&self, id: &PrincipalId) -> Result<Option<String>> {
+        match &self.ops {
+            Some(ops) => ops.person(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The checkpoints that were verified here, largest first.
+    ///
+    /// # Errors
+    /// The ops database cannot be read.
+    pub async fn held_checkpoints(&self) -> Result<Vec<HeldCheckpoint>> {
+        match &self.ops {
+            Some(ops) => ops.held(&self.origin, 1_000).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Notes that the side effect of a ledger position was delivered to a target; `false` when it
+    /// had been before.
+    ///
+    /// # Errors
+    /// The ops database cannot be written.
+    pub async fn deliver_once(
+        &self,
+        position: u64,
+        channel: &str,
+        target: &str,
+        outcome: &str,
+    ) -> Result<bool> {
+        self.writable()?;
+        match &self.ops {
+            Some(ops) => {
+                ops.deliver_once(position, channel, target, outcome, self.now())
+                    .await
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+/// The hexadecimal digits of an id or of its beginning.
+pub(crate) fn prefix_digits(id: &str) -> Result<&str> {
+    let digits = ["ev_", "dec_", "wr_", "sha256:"]
+        .iter()
+        .find_map(|prefix| id.strip_prefix(prefix))
+        .unwrap_or(id);
+    let hexadecimal = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if digits.len() < MIN_PREFIX || digits.len() > 64 || !hexadecimal {
+        return Err(RegistryError::NotAnId(id.chars().take(80).collect()));
+    }
+    Ok(digits)
+}
+
+/// The root of the first `size` entries, computed from the entries.
+fn root_at(reader: &LedgerReader, size: u64) -> Result<LedgerHead> {
+    if size > reader.size() {
+        return Err(writ_ledger::LedgerError::OutOfRange {
+            what: "size",
+            asked: size,
+            size: reader.size(),
+        }
+        .into());
+    }
+    let mut hashes = Vec::new();
+    for index in 0..size {
+        hashes.push(writ_ledger::merkle::leaf_hash(
+            reader.read(index)?.as_bytes(),
+        ));
+    }
+    Ok(LedgerHead {
+        size,
+        root: Digest::from_bytes(writ_ledger::merkle::root_of(&hashes).0),
+    })
+}

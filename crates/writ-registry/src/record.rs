@@ -1,0 +1,440 @@
+//! Recording: bytes into the locker, envelopes into the ledger, rows into the index.
+//!
+//! The append to the ledger is the commit point. Before it nothing happened: a crash leaves at
+//! most bytes in the locker that nothing refers to. After it a crash loses nothing: the index
+//! takes up from its position at the next opening.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use writ_evidence::dsse::IN_TOTO_PAYLOAD_TYPE;
+use writ_evidence::key::LocalSigner;
+use writ_evidence::statement::{ResourceDescriptor, STATEMENT_V1, Statement};
+use writ_evidence::{Envelope, canonical, dsse};
+use writ_ledger::MAX_ENVELOPE_BYTES;
+use writ_locker::{FsLocker, Locker as _, Meta};
+use writ_model::{Digest, EvidenceId, Timestamp};
+
+use crate::error::{RegistryError, Result};
+use crate::fault;
+use crate::item::{OWN, REFERENCE, Reader, projected};
+use crate::store::Store;
+
+/// Media type of a whole envelope in the locker.
+pub const ENVELOPE_MEDIA_TYPE: &str = "application/vnd.dsse.envelope.v1+json";
+
+/// Bytes of envelopes that are appended at once.
+const MAX_APPEND_BYTES: usize = 16 << 20;
+
+/// What is to be recorded.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Canonical JSON of an in-toto statement; the store's producer key signs it.
+    Payload(Vec<u8>),
+    /// A signed envelope as JSON; a trusted key must have signed it.
+    Envelope(Vec<u8>),
+}
+
+/// Bytes behind a statement, for the locker.
+#[derive(Debug, Clone)]
+pub struct Blob {
+    /// Where the bytes are.
+    pub body: BlobBody,
+    /// Their media type.
+    pub media_type: String,
+}
+
+/// Bytes in memory or in a file.
+#[derive(Debug, Clone)]
+pub enum BlobBody {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// In a file, which is streamed.
+    File(PathBuf),
+}
+
+impl Blob {
+    /// Bytes in memory.
+    #[must_use]
+    pub fn bytes(bytes: impl Into<Vec<u8>>, media_type: impl Into<String>) -> Self {
+        Self {
+            body: BlobBody::Bytes(bytes.into()),
+            media_type: media_type.into(),
+        }
+    }
+
+    /// A file.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>, media_type: impl Into<String>) -> Self {
+        Self {
+            body: BlobBody::File(path.into()),
+            media_type: media_type.into(),
+        }
+    }
+}
+
+/// A statement and the bytes behind it.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// The statement.
+    pub input: Input,
+    /// Its bytes. Every blob that the statement names must be here or in the locker already.
+    pub blobs: Vec<Blob>,
+}
+
+impl NewRecord {
+    /// A statement for the store's producer key to sign.
+    #[must_use]
+    pub fn payload(payload: impl Into<Vec<u8>>) -> Self {
+        Self {
+            input: Input::Payload(payload.into()),
+            blobs: Vec::new(),
+        }
+    }
+
+    /// A signed envelope.
+    #[must_use]
+    pub fn envelope(envelope: impl Into<Vec<u8>>) -> Self {
+        Self {
+            input: Input::Envelope(envelope.into()),
+            blobs: Vec::new(),
+        }
+    }
+
+    /// With bytes behind it.
+    #[must_use]
+    pub fn with(mut self, blob: Blob) -> Self {
+        self.blobs.push(blob);
+        self
+    }
+}
+
+/// Where a statement is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its id: the digest of the payload.
+    pub id: EvidenceId,
+    /// Its place in the ledger.
+    pub index: u64,
+    /// When the ledger recorded it.
+    pub recorded_at: Timestamp,
+    /// Whether the same payload by the same signer was there before; then this is its entry.
+    pub already_there: bool,
+}
+
+/// A record that passed every check and whose bytes are durable.
+struct Ready {
+    id: EvidenceId,
+    signer: String,
+    /// What goes into the ledger: the envelope, or a reference to it.
+    entry: Vec<u8>,
+}
+
+impl Store {
+    /// Records one statement.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]; after an error nothing was recorded, unless the ledger's own error
+    /// says that this is unknown.
+    pub async fn record(&self, record: NewRecord) -> Result<Recorded> {
+        let recorded = self.record_batch(vec![record]).await?;
+        recorded
+            .first()
+            .copied()
+            .ok_or_else(|| RegistryError::Task("nothing was recorded".to_owned()))
+    }
+
+    /// Records statements in this order, durable together. Either all are acceptable or none is
+    /// recorded.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub async fn record_batch(&self, records: Vec<NewRecord>) -> Result<Vec<Recorded>> {
+        self.writable()?;
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        fault::point("record.start");
+        let preparer = Preparer {
+            reader: Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker)),
+            locker: Arc::clone(&self.locker),
+            signer: self.trust.producer()?,
+            now: self.now(),
+            retain_until: self.now().plus(self.options.retention),
+        };
+        let ready = tokio::task::spawn_blocking(move || preparer.prepare(records)).await??;
+        fault::point("record.blobs");
+
+        let mut door = self.door.lock().await;
+        let ledger = self.enter(&mut door).await?;
+        let mut answers: Vec<Option<Recorded>> = Vec::with_capacity(ready.len());
+        let mut entries: Vec<Vec<u8>> = Vec::new();
+        // For each record that is new: its place among the entries.
+        let mut places: Vec<Option<usize>> = Vec::with_capacity(ready.len());
+        {
+            let index = self.index.read().await;
+            let mut fresh: std::collections::HashMap<(EvidenceId, String), usize> =
+                std::collections::HashMap::new();
+            for record in ready {
+                let known = index.find(&record.id, &record.signer).await?;
+                answers.push(Some(Recorded {
+                    id: record.id,
+                    index: known.as_ref().map_or(0, |known| known.index),
+                    recorded_at: known
+                        .as_ref()
+                        .map_or(Timestamp::default(), |known| known.item.recorded_at),
+                    already_there: true,
+                }));
+                if known.is_some() {
+                    places.push(None);
+                    continue;
+                }
+                let key = (record.id, record.signer);
+                let place = *fresh.entry(key).or_insert_with(|| {
+                    entries.push(record.entry);
+                    if let Some(Some(answer)) = answers.last_mut() {
+                        answer.already_there = false;
+                    }
+                    entries.len() - 1
+                });
+                places.push(Some(place));
+            }
+        }
+        fault::point("record.door");
+        let appending = Arc::clone(&ledger);
+        let appended = tokio::task::spawn_blocking(move || append(&appending, &entries)).await??;
+        fault::point("record.appended");
+        {
+            let index = self.index.read().await;
+            let end = ledger.size();
+            self.project(
+                &index,
+                crate::door::Source::Writer(Arc::clone(&ledger)),
+                end,
+                &mut |_, _| {},
+            )
+            .await?;
+        }
+        fault::point("record.projected");
+        Ok(answers
+            .into_iter()
+            .zip(places)
+            .filter_map(|(answer, place)| {
+                let mut answer = answer?;
+                if let Some(appended) = place.and_then(|place| appended.get(place)) {
+                    answer.index = appended.index;
+                    answer.recorded_at = Timestamp::from_micros(appended.recorded_at);
+                }
+                Some(answer)
+            })
+            .collect())
+    }
+}
+
+/// Appends in portions that fit one journal frame. A batch of ordinary size is one portion, so
+/// one sync.
+fn append(ledger: &writ_ledger::Ledger, entries: &[Vec<u8>]) -> Result<Vec<writ_ledger::Appended>> {
+    let mut appended = Vec::with_capacity(entries.len());
+    let mut portion: Vec<&[u8]> = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        if bytes + entry.len() > MAX_APPEND_BYTES {
+            appended.extend(ledger.append(&portion)?);
+            portion.clear();
+            bytes = 0;
+        }
+        bytes += entry.len();
+        portion.push(entry);
+    }
+    appended.extend(ledger.append(&portion)?);
+    Ok(appended)
+}
+
+/// Checks records and makes their bytes durable, on a blocking thread.
+struct Preparer {
+    reader: Reader,
+    locker: Arc<FsLocker>,
+    signer: LocalSigner,
+    now: Timestamp,
+    retain_until: Timestamp,
+}
+
+impl Preparer {
+    fn prepare(&self, records: Vec<NewRecord>) -> Result<Vec<Ready>> {
+        // Everything is checked before the first byte is stored.
+        let mut checked = Vec::with_capacity(records.len());
+        for (position, record) in records.iter().enumerate() {
+            checked.push(self.check(position, record)?);
+        }
+        let mut stored: Vec<(&[u8], Meta)> = Vec::new();
+        for record in &records {
+            for blob in &record.blobs {
+                let meta = Meta::new(&blob.media_type, self.retain_until);
+                match &blob.body {
+                    BlobBody::Bytes(bytes) => stored.push((bytes, meta)),
+                    BlobBody::File(path) => {
+                        let mut file =
+                            File::open(path).map_err(|e| RegistryError::io("read", path, e))?;
+                        self.locker.put(&mut file, &meta)?;
+                    }
+                }
+            }
+        }
+        for record in &checked {
+            if record.envelope.len() > MAX_ENVELOPE_BYTES {
+                let meta = Meta::new(ENVELOPE_MEDIA_TYPE, self.retain_until);
+                stored.push((&record.envelope, meta));
+            }
+        }
+        self.locker.put_batch(&stored)?;
+        checked
+            .into_iter()
+            .enumerate()
+            .map(|(position, record)| self.ready(position, record))
+            .collect()
+    }
+
+    fn check(&self, position: usize, record: &NewRecord) -> Result<CheckedRecord> {
+        let refused = |reason: String| RegistryError::refused(position, reason);
+        let envelope = match &record.input {
+            Input::Envelope(bytes) => {
+                Envelope::parse(bytes).map_err(|e| RegistryError::refused(position, e))?
+            }
+            Input::Payload(payload) => {
+                match canonical::is_canonical(payload) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        return Err(refused(
+                            "the payload is not canonical JSON (RFC 8785); build it with Statement::to_payload"
+                                .to_owned(),
+                        ));
+                    }
+                    Err(error) => return Err(refused(error.to_string())),
+                }
+                dsse::sign(IN_TOTO_PAYLOAD_TYPE, payload.clone(), &self.signer)?
+            }
+        };
+        let bytes = envelope.to_canonical_json();
+        let checked = self.reader.check(&bytes, self.now).map_err(refused)?;
+        if checked.statement.predicate_type == REFERENCE || checked.whole.is_some() {
+            return Err(refused(
+                "references are made by the store itself; hand in the whole statement".to_owned(),
+            ));
+        }
+        validate(&checked.statement).map_err(refused)?;
+        let (id, signer) = (checked.id, checked.signer.to_string());
+        let projected = projected(checked, 0, self.now).map_err(refused)?;
+        if projected.item.observed_at > self.now {
+            return Err(RegistryError::Future {
+                position,
+                observed: projected.item.observed_at,
+                now: self.now,
+            });
+        }
+        self.check_blobs(position, record, &projected.blobs)?;
+        Ok(CheckedRecord {
+            id,
+            signer,
+            envelope: bytes,
+            subjects: projected.subjects,
+            predicate_type: projected.item.predicate_type,
+        })
+    }
+
+    /// Every blob that the statement names must come with it or be there.
+    fn check_blobs(
+        &self,
+        position: usize,
+        record: &NewRecord,
+        named: &[(Digest, String)],
+    ) -> Result<()> {
+        let mut given = std::collections::HashSet::new();
+        for blob in &record.blobs {
+            given.insert(match &blob.body {
+                BlobBody::Bytes(bytes) => Digest::of(bytes),
+                BlobBody::File(path) => digest_of(path)?,
+            });
+        }
+        for (digest, role) in named {
+            if !given.contains(digest) && self.locker.record(*digest).is_err() {
+                return Err(RegistryError::refused(
+                    position,
+                    format!(
+                        "it names {digest} as '{role}', which was not handed in and is not in the locker"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&self, position: usize, record: CheckedRecord) -> Result<Ready> {
+        let entry = if record.envelope.len() > MAX_ENVELOPE_BYTES {
+            self.reference(position, &record)?
+        } else {
+            record.envelope
+        };
+        Ok(Ready {
+            id: record.id,
+            signer: record.signer,
+            entry,
+        })
+    }
+
+    /// A signed statement that stands in the ledger for one that is too large for it.
+    fn reference(&self, position: usize, record: &CheckedRecord) -> Result<Vec<u8>> {
+        let whole = Digest::of(&record.envelope);
+        let statement = Statement {
+            statement_type: STATEMENT_V1.to_owned(),
+            subject: vec![ResourceDescriptor::sha256("statement", record.id.digest())],
+            predicate_type: REFERENCE.to_owned(),
+            predicate: json!({
+                "payload": record.id.digest(),
+                "envelope": whole,
+                "size": record.envelope.len(),
+                "predicateType": record.predicate_type,
+                "subjects": record.subjects.len(),
+            }),
+        };
+        let payload =
+            canonical::to_vec(&statement).map_err(|e| RegistryError::refused(position, e))?;
+        let envelope = dsse::sign(IN_TOTO_PAYLOAD_TYPE, payload, &self.signer)?;
+        Ok(envelope.to_canonical_json())
+    }
+}
+
+struct CheckedRecord {
+    id: EvidenceId,
+    signer: String,
+    envelope: Vec<u8>,
+    subjects: Vec<(String, String, String)>,
+    predicate_type: String,
+}
+
+/// Writ's own predicates must have their shape.
+fn validate(statement: &Statement<serde_json::Value>) -> std::result::Result<(), String> {
+    if statement.predicate_type.starts_with(OWN) && !statement.predicate.is_object() {
+        return Err(format!(
+            "the predicate of {} must be an object",
+            statement.predicate_type
+        ));
+    }
+    Ok(())
+}
+
+fn digest_of(path: &std::path::Path) -> Result<Digest> {
+    use sha2::Digest as _;
+    let mut file = File::open(path).map_err(|e| RegistryError::io("read", path, e))?;
+    let mut hash = sha2::Sha256::new();
+    let mut buffer = vec![0_u8; 1 << 16];
+    loop {
+        let read = std::io::Read::read(&mut file, &mut buffer)
+            .map_err(|e| RegistryError::io("read", path, e))?;
+        if read == 0 {
+            return Ok(Digest::from_bytes(hash.finalize().into()));
+        }
+        hash.update(&buffer[..read]);
+    }
+}

@@ -1,0 +1,4 @@
+//! Integration tests of the registry.
+
+mod common;
+mod recording;
