@@ -48,6 +48,8 @@ if [ "$step" != fix ]; then
     commit 2026-11-21T08:30:00+0000 "Bo Ops" "Package and deploy the service"
 else
     cd "$target"
+    git update-index -q --refresh || true
+    git apply --index --check "$here/fix.patch"
     git reset --quiet --soft main
     git apply --index "$here/fix.patch"
     commit 2026-11-21T13:20:00+0000 "Ada Dev" "Settle batches within a retry budget, safely"
