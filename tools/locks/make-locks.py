@@ -44,7 +44,11 @@ def main():
             minor, found = resolve(python, requirements, first)
         except subprocess.CalledProcessError:
             print(f"{out.name}: {python} cannot use the same versions; it gets its own", file=sys.stderr)
-            minor, found = resolve(python, requirements, {})
+            try:
+                minor, found = resolve(python, requirements, {})
+            except subprocess.CalledProcessError:
+                print(f"{out.name}: {python} cannot install this; left out", file=sys.stderr)
+                continue
         first = first or {name: version for name, (version, _) in found.items()}
         minors.append(minor)
         for name, (version, digest) in found.items():
