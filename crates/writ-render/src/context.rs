@@ -37,6 +37,16 @@ pub struct Context {
     pub version: String,
 }
 
+/// Where a pipeline is defined unless somebody says otherwise.
+const DEFINITION: &str = "writ.toml";
+
+/// Whether anything of a path is left without slashes and blanks.
+pub(crate) fn names_a_file(path: &str) -> bool {
+    !path
+        .trim_matches(|c: char| c == '/' || c.is_whitespace())
+        .is_empty()
+}
+
 /// The writ that a passing decision issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WritNote {
@@ -62,7 +72,7 @@ impl Default for Context {
             change: None,
             exit_line: false,
             writ: None,
-            definition: "writ.toml".to_owned(),
+            definition: DEFINITION.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -86,6 +96,15 @@ impl Context {
             self.sources.as_deref(),
             &format!("{}{fragment}", crate::text::percent_path(path)),
         )
+    }
+
+    /// The definition file, never empty.
+    pub(crate) fn definition(&self) -> &str {
+        if names_a_file(&self.definition) {
+            &self.definition
+        } else {
+            DEFINITION
+        }
     }
 
     /// An instant to come: `in 6 days` for a person, else `2026-11-28T10:00:00Z`.

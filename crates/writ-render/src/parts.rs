@@ -2,7 +2,7 @@
 
 use writ_model::{Check, CheckItem, ExemptionRef, Location, MapsTo};
 
-use crate::context::Context;
+use crate::context::{Context, names_a_file};
 use crate::text::{clean, plural, prose};
 
 /// Problems listed in a card; `writ why` lists them all.
@@ -211,7 +211,7 @@ pub fn file(location: &Location) -> Option<FilePlace<'_>> {
         _ => return None,
     };
     let path = place.path.trim_start_matches("./");
-    (!path.trim().is_empty()).then_some(FilePlace { path, ..place })
+    names_a_file(path).then_some(FilePlace { path, ..place })
 }
 
 fn why(check: &Check) -> Vec<String> {

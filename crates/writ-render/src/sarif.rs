@@ -11,7 +11,7 @@
 //!
 //! Out of scope: code flows, taxonomies, external property files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,15 +34,14 @@ const MAX_TAGS: usize = 20;
 /// The key under which Writ's fingerprint stands.
 const FINGERPRINT: &str = "writFingerprint/v1";
 
+/// GitHub demands both descriptions and the help of every rule.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Rule {
     id: String,
     short_description: Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    full_description: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<Value>,
+    full_description: Value,
+    help: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     help_uri: Option<String>,
     default_configuration: Value,
@@ -67,12 +66,16 @@ struct SarifResult {
 #[must_use]
 pub fn decision(decision: &Decision, context: &Context) -> String {
     let mut rules = vec![];
+    let mut indexes: BTreeMap<String, usize> = BTreeMap::new();
     let mut results = vec![];
     let mut ordered: Vec<&Check> = decision.checks.iter().collect();
     ordered.sort_by_key(|check| check.state);
     for check in ordered {
-        let index = rules.len();
-        rules.push(control_rule(check, context));
+        // A control may be checked on several subjects; SARIF wants its rule once.
+        let index = *indexes.entry(rule_id(&check.control)).or_insert_with(|| {
+            rules.push(control_rule(check, context));
+            rules.len() - 1
+        });
         if !matches!(check.state, State::Pass | State::NotApplicable) {
             check_results(check, index, context, &mut results);
         }
@@ -239,14 +242,13 @@ fn control_rule(check: &Check, context: &Context) -> Rule {
         })
         .collect();
     tags.insert(0, "compliance".to_owned());
-    tags.dedup();
-    tags.truncate(MAX_TAGS);
+    let tags = unique(tags);
     let path = format!("controls/{}", percent_path(&check.control));
     Rule {
         id: rule_id(&check.control),
-        short_description: text(&filled(prose(&check.required), &check.control)),
-        full_description: (!check.why.trim().is_empty()).then(|| text(&prose(&check.why))),
-        help: Some(json!({"text": filled(help_text, "see the control"), "markdown": help})),
+        short_description: text(&filled(prose(&check.required), &rule_id(&check.control))),
+        full_description: text(&filled(prose(&check.why), &rule_id(&check.control))),
+        help: json!({"text": filled(help_text, "see the control"), "markdown": help}),
         help_uri: context.link(&path),
         default_configuration: json!({"level": "error"}),
         properties: json!({
@@ -310,7 +312,7 @@ const fn level(state: State) -> &'static str {
 
 fn suppressions(check: &Check, item: Option<&CheckItem>, context: &Context) -> Vec<Value> {
     let covered = item.and_then(|item| item.exempted_by.as_deref());
-    check
+    let mut list: Vec<Value> = check
         .exemptions
         .iter()
         .filter(|exemption| match covered {
@@ -324,7 +326,9 @@ fn suppressions(check: &Check, item: Option<&CheckItem>, context: &Context) -> V
                 "justification": parts::exemption(exemption, context),
             })
         })
-        .collect()
+        .collect();
+    list.dedup();
+    list
 }
 
 fn finding_rule(id: &str, finding: &Finding) -> Rule {
@@ -336,8 +340,7 @@ fn finding_rule(id: &str, finding: &Finding) -> Rule {
             clean(&identifier.value).into_owned()
         });
     }
-    tags.dedup();
-    tags.truncate(MAX_TAGS);
+    let tags = unique(tags);
     let mut properties = json!({ "tags": tags });
     if let Some(object) = properties.as_object_mut() {
         object.insert("security-severity".to_owned(), json!(score(finding)));
@@ -347,15 +350,18 @@ fn finding_rule(id: &str, finding: &Finding) -> Rule {
         .as_ref()
         .map(|fix| match &fix.text {
             Some(text) => prose(text),
+            None if fix.versions.is_empty() => String::new(),
             None => format!("Fixed in {}", prose(&fix.versions.join(", "))),
         })
-        .filter(|help| !help.is_empty())
-        .map(|help| json!({"text": help, "markdown": markdown::escape(&help)}));
+        .unwrap_or_default();
+    let help = filled(help, "The tool names no fix.");
+    let title = filled(prose(&finding.title), id);
+    let message = finding.message.as_deref().map(prose).unwrap_or_default();
     Rule {
         id: id.to_owned(),
-        short_description: text(&filled(prose(&finding.title), id)),
-        full_description: None,
-        help,
+        short_description: text(&title),
+        full_description: text(&filled(message, &title)),
+        help: json!({"text": help, "markdown": markdown::escape(&help)}),
         help_uri: None,
         default_configuration: json!({"level": severity_level(finding.severity)}),
         properties,
@@ -391,6 +397,7 @@ fn finding_result(id: String, index: usize, finding: &Finding, context: &Context
     if !place.is_empty() {
         body.push_str(&format!("\n{place}"));
     }
+    let message = message(&filled(body, &id));
     let suppressions = finding.suppression.iter().map(|suppression| {
         let in_source = suppression.kind == "in-source";
         // What a tool silenced is not yet accepted by anybody who may.
@@ -404,7 +411,7 @@ fn finding_result(id: String, index: usize, finding: &Finding, context: &Context
         rule_id: id,
         rule_index: index,
         level: severity_level(finding.severity),
-        message: message(&filled(body, finding.name())),
+        message,
         locations: vec![at(Some(&finding.location), context)],
         partial_fingerprints: fingerprint(finding.fingerprint),
         suppressions: suppressions.collect(),
@@ -423,7 +430,7 @@ fn fingerprint(digest: Digest) -> BTreeMap<&'static str, String> {
 /// GitHub refuses results without a place: those stand at the first line of the definition file.
 fn at(location: Option<&Location>, context: &Context) -> Value {
     let file = location.and_then(parts::file).unwrap_or(parts::FilePlace {
-        path: &context.definition,
+        path: context.definition(),
         ..parts::FilePlace::default()
     });
     let mut region = json!({"startLine": file.line.unwrap_or(1)});
@@ -475,6 +482,16 @@ fn filled(text: String, otherwise: &str) -> String {
     } else {
         text
     }
+}
+
+/// SARIF's lists of tags are sets.
+fn unique(tags: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    tags.into_iter()
+        .map(|tag| tag.trim().to_owned())
+        .filter(|tag| !tag.is_empty() && seen.insert(tag.clone()))
+        .take(MAX_TAGS)
+        .collect()
 }
 
 fn rule_id(rule: &str) -> String {

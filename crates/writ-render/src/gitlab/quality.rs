@@ -93,7 +93,11 @@ pub fn inspect(view: &InspectView, context: &Context) -> String {
 fn finding_issue(finding: &Finding, context: &Context) -> Issue {
     Issue {
         description: format!("{}: {}", clean(finding.name()), prose(&finding.title)),
-        check_name: clean(&finding.rule).into_owned(),
+        check_name: if finding.rule.is_empty() {
+            "unknown".to_owned()
+        } else {
+            clean(&finding.rule).into_owned()
+        },
         fingerprint: finding.fingerprint.to_hex(),
         severity: severity(finding.severity),
         location: at(Some(&finding.location), context),
@@ -112,7 +116,7 @@ const fn severity(severity: Severity) -> &'static str {
 
 fn at(location: Option<&Location>, context: &Context) -> Place {
     let file = location.and_then(parts::file).unwrap_or(parts::FilePlace {
-        path: &context.definition,
+        path: context.definition(),
         ..parts::FilePlace::default()
     });
     Place {

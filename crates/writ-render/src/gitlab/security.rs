@@ -242,10 +242,10 @@ fn identifiers(finding: &Finding) -> Vec<Value> {
 
 fn location(finding: &Finding, kind: Kind, scan: &Scan, context: &Context) -> Value {
     let place = parts::file(&finding.location).unwrap_or(parts::FilePlace {
-        path: &context.definition,
+        path: context.definition(),
         ..parts::FilePlace::default()
     });
-    let file = named(place.path, "writ.toml");
+    let file = clean(place.path).into_owned();
     let (package, version) = match &finding.location {
         Location::Package { name, version, .. } => {
             (clean(name).into_owned(), version.as_deref().unwrap_or(""))
