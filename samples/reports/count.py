@@ -155,7 +155,9 @@ def zap_json(data, name):
 
 
 def inventory(tool, key):
-    return lambda data, name: {"tool": tool, "findings": 0, "components": len(data[key])}
+    # A CycloneDX file may carry vulnerabilities too: one per package they affect.
+    return lambda data, name: {"tool": tool, "components": len(data[key]),
+                               "findings": sum(len(item["affects"]) for item in data.get("vulnerabilities", []))}
 
 
 def cyclonedx_xml(root, name):

@@ -42,6 +42,13 @@ struct Part {
     stated_branches: (u64, u64),
 }
 
+/// Totals of a whole report as it states them: (covered, all).
+#[derive(Debug, Default)]
+pub struct Stated {
+    pub lines: Option<(u64, u64)>,
+    pub branches: Option<(u64, u64)>,
+}
+
 /// Collects the files of a report.
 #[derive(Debug)]
 pub struct Files {
@@ -129,17 +136,30 @@ impl Files {
         self.parts[file].stated_branches = (taken.min(total), total);
     }
 
-    /// Merges and hands on. Sets totals even when there are no files, so that zero of zero shows.
-    pub fn finish(self, out: &mut Out<'_>) -> Result<(), IngestError> {
-        out.report.coverage.get_or_insert_default();
+    /// True when any line is listed.
+    pub fn has_lines(&self) -> bool {
+        self.parts.iter().any(|part| !part.lines.is_empty())
+    }
+
+    /// As [`Files::finish`], with totals that the report states itself.
+    pub fn finish_with(self, stated: &Stated, out: &mut Out<'_>) -> Result<(), IngestError> {
         let merge = self.merge;
+        let totals = out.report.coverage.get_or_insert_default();
+        let (lines, branches) = (stated.lines.is_some(), stated.branches.is_some());
+        (totals.lines_covered, totals.lines_total) = stated.lines.unwrap_or_default();
+        (totals.branches_covered, totals.branches_total) = stated.branches.unwrap_or_default();
         for part in self.parts {
-            out.file_coverage(part.merged(merge))?;
+            out.covered_file(part.merged(merge), !lines, !branches)?;
         }
         let totals = out.report.coverage.unwrap_or_default();
         out.report.add_looked_at("files", totals.files);
         out.report.add_looked_at("lines", totals.lines_total);
         Ok(())
+    }
+
+    /// Merges and hands on. Sets totals even when there are no files, so that zero of zero shows.
+    pub fn finish(self, out: &mut Out<'_>) -> Result<(), IngestError> {
+        self.finish_with(&Stated::default(), out)
     }
 }
 

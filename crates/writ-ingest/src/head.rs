@@ -93,6 +93,12 @@ impl<'a> Head<'a> {
         paths.iter().all(|path| self.has(path))
     }
 
+    /// Number of key paths seen.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// A short string value.
     #[must_use]
     pub fn value(&self, path: &str) -> Option<&str> {

@@ -132,8 +132,11 @@ fn choose(input: &mut Input<'_>, format: Option<&str>) -> Result<&'static dyn Fo
         Some(id) => {
             let format = by_id(id)?;
             // Emptiness and encoding have better errors than the parser's.
-            Head::new(head)?;
-            Ok(format)
+            match Head::new(head) {
+                Err(IngestError::Empty) if format.empty_is_clean() => Ok(format),
+                Err(error) => Err(error),
+                Ok(_) => Ok(format),
+            }
         }
     }
 }

@@ -229,14 +229,24 @@ impl<'s> Out<'s> {
         self.sink.test_case(case).map_err(IngestError::Sink)
     }
 
-    pub(crate) fn file_coverage(&mut self, file: FileCoverage) -> Result<(), IngestError> {
+    /// Hands a file on; `add_lines` and `add_branches` say whether it counts towards the totals.
+    pub(crate) fn covered_file(
+        &mut self,
+        file: FileCoverage,
+        add_lines: bool,
+        add_branches: bool,
+    ) -> Result<(), IngestError> {
         self.count_item()?;
         let totals = self.report.coverage.get_or_insert_default();
         totals.files += 1;
-        totals.lines_covered += file.lines_covered;
-        totals.lines_total += file.lines_total;
-        totals.branches_covered += file.branches_covered;
-        totals.branches_total += file.branches_total;
+        if add_lines {
+            totals.lines_covered += file.lines_covered;
+            totals.lines_total += file.lines_total;
+        }
+        if add_branches {
+            totals.branches_covered += file.branches_covered;
+            totals.branches_total += file.branches_total;
+        }
         self.sink.file_coverage(file).map_err(IngestError::Sink)
     }
 

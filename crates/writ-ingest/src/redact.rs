@@ -12,7 +12,7 @@ use writ_model::Digest;
 use crate::error::IngestError;
 use crate::input::Input;
 use crate::json::{Json, Text};
-use crate::out::{KEYED_PREFIX, keyed_hash, secret_hash};
+use crate::out::{KEYED_PREFIX, secret_hash};
 
 /// What stands in place of removed text.
 pub const MASK: &str = "[redacted]";
@@ -312,9 +312,4 @@ impl Write for Hashing<'_> {
         self.drain()?;
         self.writer.flush()
     }
-}
-
-/// Keyed hash of a secret as text for a redacted report, for line formats.
-pub fn keyed_text(secret_key: &[u8; 32], secret: &[u8]) -> String {
-    format!("{KEYED_PREFIX}{}", keyed_hash(secret_key, secret))
 }

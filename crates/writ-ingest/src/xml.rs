@@ -1,6 +1,9 @@
 //! XML read as a stream of owned nodes. DOCTYPE is skipped, entities other than the five of XML and
 //! character references are never expanded: they stay as they are written.
 
+use std::io::Write;
+
+use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
@@ -167,6 +170,11 @@ impl<'r> Xml<'r> {
         self.text(0).map(drop)
     }
 
+    /// The error for more of something than allowed.
+    pub fn limit(&self, what: &'static str, limit: u64) -> IngestError {
+        self.reader.get_ref().limit(what, limit)
+    }
+
     /// The error for a file with another root element.
     pub fn wrong_root(&self, expected: &str) -> IngestError {
         let input = self.reader.get_ref();
@@ -175,6 +183,48 @@ impl<'r> Xml<'r> {
             position: input.position(),
             cause: format!("the root element is not {expected}"),
             remedy: CHECK_FORMAT,
+        }
+    }
+}
+
+/// Copies XML, with the content of the named elements replaced; returns how many were.
+pub fn redact(
+    input: Input<'_>,
+    writer: &mut dyn Write,
+    masked: &[&str],
+) -> Result<u64, IngestError> {
+    let mut xml = Xml::new(input);
+    let mut replaced = 0;
+    let mut put = |text: &str| {
+        writer
+            .write_all(text.as_bytes())
+            .map_err(IngestError::Write)
+    };
+    put("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n")?;
+    loop {
+        match xml.next()? {
+            Node::Start(element) => {
+                put("<")?;
+                put(&element.name)?;
+                for (key, value) in &element.attributes {
+                    put(&format!(" {key}=\"{}\"", escape(value.as_str())))?;
+                }
+                put(">")?;
+                if masked.contains(&&*element.name) {
+                    let text = xml.text(16)?;
+                    if !text.trim().is_empty() {
+                        replaced += 1;
+                        put(crate::redact::MASK)?;
+                    }
+                    put(&format!("</{}>", element.name))?;
+                }
+            }
+            Node::Text(text) => put(&escape(text.as_str()))?,
+            Node::End(name) => put(&format!("</{name}>"))?,
+            Node::Eof => {
+                put("\n")?;
+                return Ok(replaced);
+            }
         }
     }
 }

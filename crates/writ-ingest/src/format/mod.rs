@@ -1,10 +1,31 @@
 //! The table of formats. Adding one is a new file beside this, one line in [`FORMATS`], and a sample.
 
+mod bandit;
+mod cargo_audit;
+mod checkov;
+mod cobertura;
+mod common;
+mod cyclonedx;
+mod git_secrets;
 mod gitleaks;
+mod gosec;
+mod grype;
+mod hadolint;
+mod jacoco;
 mod junit;
 mod lcov;
+mod npm_audit;
+mod nuclei;
+mod osv_scanner;
+mod pip_audit;
 mod sarif;
+mod semgrep;
+mod spdx;
+mod syft;
+mod tfsec;
 mod trivy;
+mod wapiti;
+mod zap;
 
 use crate::error::IngestError;
 use crate::head::{Head, Likeness};
@@ -48,6 +69,11 @@ pub trait Format: Sync {
     /// See [`IngestError`].
     fn read(&self, input: Input<'_>, out: &mut Out<'_>) -> Result<(), IngestError>;
 
+    /// True for tools that write nothing at all when they find nothing.
+    fn empty_is_clean(&self) -> bool {
+        false
+    }
+
     /// What a stored copy must not hold.
     fn redaction(&self) -> Redaction {
         Redaction::None
@@ -58,9 +84,29 @@ pub trait Format: Sync {
 pub const FORMATS: &[&dyn Format] = &[
     &sarif::Sarif,
     &gitleaks::Gitleaks,
+    &git_secrets::GitSecrets,
+    &semgrep::Semgrep,
+    &bandit::Bandit,
+    &gosec::Gosec,
     &trivy::Trivy,
+    &grype::Grype,
+    &osv_scanner::OsvScanner,
+    &pip_audit::PipAudit,
+    &npm_audit::NpmAudit,
+    &cargo_audit::CargoAudit,
+    &cyclonedx::CycloneDx,
+    &spdx::Spdx,
+    &syft::Syft,
+    &checkov::Checkov,
+    &tfsec::Tfsec,
+    &hadolint::Hadolint,
+    &zap::Zap,
+    &wapiti::Wapiti,
+    &nuclei::Nuclei,
     &junit::Junit,
     &lcov::Lcov,
+    &cobertura::Cobertura,
+    &jacoco::Jacoco,
 ];
 
 /// The format of an id.
@@ -92,4 +138,19 @@ pub fn known() -> String {
 /// Likeness of a format that recognises itself for sure or not at all.
 fn certain_if(yes: bool) -> Likeness {
     if yes { Likeness::Certain } else { Likeness::No }
+}
+
+/// `{"results": []}` says nothing about its writer.
+fn only_empty_results(head: &Head<'_>) -> Likeness {
+    if head.has("results") && head.key_count() == 1 {
+        Likeness::Possible
+    } else {
+        Likeness::No
+    }
+}
+
+/// True when the first byte says XML.
+fn is_xml(input: &mut Input<'_>) -> Result<bool, IngestError> {
+    let head = input.head()?;
+    Ok(head.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'<'))
 }

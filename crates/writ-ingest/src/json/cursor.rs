@@ -45,10 +45,6 @@ impl<'r> Json<'r> {
         &self.input
     }
 
-    pub(crate) fn depth(&self) -> u32 {
-        self.depth
-    }
-
     /// Entries that did not fit since the last call.
     pub(crate) fn take_bad(&self) -> BadEntries {
         self.bad.take()

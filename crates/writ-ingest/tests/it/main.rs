@@ -1,4 +1,6 @@
 //! Ingest as a whole: every format against files that real tools wrote.
 
+#![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+
 mod oracle;
 mod samples;

@@ -38,9 +38,7 @@ struct Expected {
 
 fn oracle() -> Vec<Expected> {
     let text = String::from_utf8(read("expected.toml")).unwrap();
-    let mut all = toml::from_str::<Oracle>(&text).unwrap().report;
-    all.retain(|expected| by_id(&expected.format).is_ok());
-    all
+    toml::from_str::<Oracle>(&text).unwrap().report
 }
 
 /// Every listed format has a sample, and every sample has a format.
@@ -128,7 +126,7 @@ fn counts_are_those_of_the_oracle() {
             assert_eq!(report.components, components, "{file}: components");
         }
         assert_eq!(report.components, sink.components.len() as u64, "{file}");
-        if expected.instances.is_none() {
+        if expected.instances.is_none() && !expected.by.is_empty() {
             severities(&expected, &report, licences);
         }
         for (what, count) in &expected.looked_at {
