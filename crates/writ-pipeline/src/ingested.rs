@@ -1,5 +1,6 @@
 //! What ingest made of a report, as the pipeline needs it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,8 @@ pub struct Ingested {
     pub problems: Vec<String>,
     /// All such problems.
     pub problem_count: u64,
+    /// The same by kind: `parsing_errors`, `skipped`, `tool_failed`, `bad_entries`, `inconsistent`.
+    pub problem_kinds: BTreeMap<String, u64>,
     /// The redacted report.
     pub report: Option<BlobFile>,
     /// The normalised findings: canonical JSON lines, zstd.

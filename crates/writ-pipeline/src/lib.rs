@@ -1,9 +1,13 @@
 //! `writ.toml`, the stage graph, tool adapters, the runner and the result cache.
 
 pub mod adapter;
+pub mod cifile;
 pub mod config;
 pub mod environment;
 pub mod git;
 pub mod ingested;
 pub mod outcome;
+pub mod plan;
+pub mod record;
+pub mod run;
 pub mod runner;

@@ -7,7 +7,7 @@
 use regex::Regex;
 use writ_model::{LookedAt, Outcome};
 
-use crate::adapter::{LookedAtProbe, LookedAtSource, Mode, OneOrMany};
+use crate::adapter::{CannotTell, LookedAtProbe, LookedAtSource, Mode, NoReport};
 use crate::ingested::Ingested;
 use crate::runner::{Ended, Stopped};
 
@@ -26,6 +26,27 @@ pub struct Observed<'a> {
     pub json: Option<&'a serde_json::Value>,
     /// The time limit in words, for the message.
     pub limit: &'a str,
+    /// Counts that come from elsewhere than the tool.
+    pub outside: OutsideCounts<'a>,
+}
+
+/// Counts that come from elsewhere than the tool's own words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutsideCounts<'a> {
+    /// Commits of the change.
+    pub commits: u64,
+    /// Components of the bill of materials that was handed in.
+    pub components: u64,
+    /// How many elements a list parameter has.
+    pub parameter: Option<&'a dyn CountBy>,
+    /// How many files of the service match a glob.
+    pub files: Option<&'a dyn CountBy>,
+}
+
+/// Counts things by a name or glob.
+pub trait CountBy: std::fmt::Debug {
+    /// How many.
+    fn count(&self, key: &str) -> u64;
 }
 
 /// The answer.
@@ -67,12 +88,35 @@ fn conclude(
     if let Some(line) = error_line(mode, seen) {
         return failed(format!("it says: {line}"));
     }
+    if mode.exit.missing.contains(&code) {
+        return Err((
+            Outcome::Empty,
+            format!("exit code {code}: it found nothing to look at"),
+        ));
+    }
     let clean = mode.exit.clean.contains(&code);
     let has_findings = mode.exit.findings.contains(&code);
     if !clean && !has_findings {
         return failed(format!("exit code {code}{}", last_words(seen)));
     }
+    if has_findings && !clean && !found(mode.findings_need.as_deref(), seen) {
+        return failed(format!(
+            "exit code {code} without a sign of findings{}",
+            last_words(seen)
+        ));
+    }
+    let nothing;
     let report = match seen.report {
+        None if mode.no_report == NoReport::Missing => {
+            return Err((
+                Outcome::Empty,
+                format!("exit code {code}, and no report: it found nothing to look at"),
+            ));
+        }
+        None if mode.report.may_be_absent && clean => {
+            nothing = Ingested::default();
+            &nothing
+        }
         None => {
             return failed(format!(
                 "exit code {code}, but it wrote no report{}",
@@ -82,6 +126,17 @@ fn conclude(
         Some(Err(cause)) => return failed(format!("its report cannot be read: {cause}")),
         Some(Ok(report)) => report,
     };
+    if let Some(sign) = mode
+        .cannot_tell
+        .iter()
+        .find(|sign| cannot_tell(sign, seen, report))
+    {
+        let first = report
+            .problems
+            .first()
+            .map_or(String::new(), |first| format!(": {first}"));
+        return failed(format!("{}{first}", sign.why));
+    }
     if looked_at.is_empty() {
         return Err((
             Outcome::Empty,
@@ -164,65 +219,105 @@ fn last_words(seen: &Observed<'_>) -> String {
         .unwrap_or_default()
 }
 
+/// Whether a pattern is on either stream; no pattern is no condition.
+fn found(pattern: Option<&str>, seen: &Observed<'_>) -> bool {
+    pattern.is_none_or(|pattern| {
+        Regex::new(pattern)
+            .is_ok_and(|pattern| pattern.is_match(seen.stdout) || pattern.is_match(seen.stderr))
+    })
+}
+
+fn cannot_tell(sign: &CannotTell, seen: &Observed<'_>, report: &Ingested) -> bool {
+    let number = match (&sign.json_length, &sign.count) {
+        (Some(pointer), _) => seen
+            .json
+            .and_then(|json| json.pointer(pointer))
+            .map_or(0, length),
+        (None, Some(name)) => report.problem_kinds.get(name).copied().unwrap_or(0),
+        (None, None) => 0,
+    };
+    number > sign.above
+}
+
+fn length(value: &serde_json::Value) -> u64 {
+    match value {
+        serde_json::Value::Array(list) => list.len() as u64,
+        serde_json::Value::Object(map) => map.len() as u64,
+        serde_json::Value::Null => 0,
+        _ => 1,
+    }
+}
+
 /// What the adapter says to count, else what the report itself states.
 fn looked_at(mode: &Mode, seen: &Observed<'_>) -> Vec<LookedAt> {
-    let from_report = || match seen.report {
-        Some(Ok(report)) => report.looked_at.clone(),
-        _ => Vec::new(),
-    };
-    let Some(probes) = &mode.looked_at else {
-        return from_report();
-    };
-    let mut out: Vec<LookedAt> = Vec::new();
-    for probe in probes.as_slice() {
-        if let Some(count) = count(probe, seen) {
-            out.push(LookedAt::new(&probe.what, count));
-        }
+    match &mode.looked_at {
+        Some(probe) => count(probe, seen)
+            .map(|count| LookedAt::new(&probe.what, count))
+            .into_iter()
+            .collect(),
+        None => match seen.report {
+            Some(Ok(report)) => report.looked_at.clone(),
+            _ => Vec::new(),
+        },
     }
-    out
 }
 
 fn count(probe: &LookedAtProbe, seen: &Observed<'_>) -> Option<u64> {
-    if let Some(pattern) = &probe.regex {
-        let text = match probe.from {
-            LookedAtSource::Stderr => seen.stderr,
-            LookedAtSource::Stdout | LookedAtSource::Report => seen.stdout,
-        };
-        let found = Regex::new(pattern).ok()?.captures(text)?;
+    match probe.from {
+        LookedAtSource::Stderr => in_text(probe, seen.stderr),
+        LookedAtSource::Stdout => in_text(probe, seen.stdout),
+        LookedAtSource::Git => Some(seen.outside.commits),
+        LookedAtSource::Sbom => Some(seen.outside.components),
+        LookedAtSource::Argv => Some(seen.outside.parameter?.count(probe.with.as_deref()?)),
+        LookedAtSource::Inputs => Some(seen.outside.files?.count(probe.glob.as_deref()?)),
+        LookedAtSource::Report => match (&probe.json_pointer, &probe.json_length) {
+            (Some(pointer), _) => match seen.json?.pointer(pointer)? {
+                serde_json::Value::Number(number) => number.as_u64(),
+                serde_json::Value::String(text) => text.trim().parse().ok(),
+                other => Some(length(other)),
+            },
+            (None, Some(pointer)) => Some(length(seen.json?.pointer(pointer)?)),
+            (None, None) => match seen.report {
+                Some(Ok(report)) => report
+                    .looked_at
+                    .iter()
+                    .find(|item| item.what == probe.what)
+                    .map(|item| item.count),
+                _ => None,
+            },
+        },
+    }
+}
+
+fn in_text(probe: &LookedAtProbe, text: &str) -> Option<u64> {
+    let pattern = Regex::new(probe.regex.as_deref()?).ok()?;
+    let number = |found: regex::Captures<'_>| {
         let digits: String = found
             .get(1)?
             .as_str()
             .chars()
             .filter(char::is_ascii_digit)
             .collect();
-        return digits.parse().ok();
+        digits.parse::<u64>().ok()
+    };
+    if probe.sum {
+        let all: Vec<u64> = pattern.captures_iter(text).filter_map(number).collect();
+        return (!all.is_empty())
+            .then(|| all.iter().fold(0_u64, |sum, one| sum.saturating_add(*one)));
     }
-    if let Some(pointer) = &probe.json_pointer {
-        return match seen.json?.pointer(pointer)? {
-            serde_json::Value::Number(number) => number.as_u64(),
-            serde_json::Value::Array(list) => Some(list.len() as u64),
-            serde_json::Value::Object(map) => Some(map.len() as u64),
-            serde_json::Value::String(text) => text.trim().parse().ok(),
-            _ => None,
-        };
-    }
-    match seen.report {
-        Some(Ok(report)) => report
-            .looked_at
-            .iter()
-            .find(|item| item.what == probe.what)
-            .map(|item| item.count),
-        _ => None,
-    }
+    number(pattern.captures(text)?)
 }
 
-/// Whether a mode's probes need the report as JSON.
+/// Whether a mode's rules need the report as JSON.
 #[must_use]
 pub fn needs_json(mode: &Mode) -> bool {
-    mode.looked_at
+    mode.looked_at.as_ref().is_some_and(|probe| {
+        probe.from == LookedAtSource::Report
+            && (probe.json_pointer.is_some() || probe.json_length.is_some())
+    }) || mode
+        .cannot_tell
         .iter()
-        .flat_map(OneOrMany::as_slice)
-        .any(|probe| probe.from == LookedAtSource::Report && probe.json_pointer.is_some())
+        .any(|sign| sign.json_length.is_some())
 }
 
 #[cfg(test)]
@@ -236,7 +331,7 @@ mod tests {
     const GITLEAKS: &str = r#"
         argv = ["{bin}"]
         exit = { clean = [0], findings = [42] }
-        report = { format = "gitleaks" }
+        report = { path = "{report}", format = "gitleaks" }
         looked_at = { from = "stderr", regex = '(\d+) commits scanned', what = "commits" }
         errors_as = ["dubious ownership"]
     "#;
@@ -262,6 +357,7 @@ mod tests {
             report,
             json: None,
             limit: "10 min",
+            outside: OutsideCounts::default(),
         }
     }
 
@@ -320,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_tool_that_could_not_look_at_everything_failed() {
-        let mode = mode("argv = [\"x\"]\nreport = {}\n");
+        let mode = mode("argv = [\"x\"]\nreport = { path = \"x\" }\n");
         let mut partial = report(0);
         partial.looked_at = vec![LookedAt::new("packages", 4)];
         partial.problems = vec!["django: skipped".into()];
@@ -339,18 +435,38 @@ mod tests {
     }
 
     #[test]
-    fn counts_come_from_json_pointers() {
-        let mode = mode(
-            "argv = [\"x\"]\nreport = {}\nlooked_at = [{ from = \"report\", json_pointer = \"/infos/pages\", what = \"pages\" }, { from = \"report\", json_pointer = \"/list\", what = \"files\" }]\n",
-        );
-        let json = serde_json::json!({"infos": {"pages": 7}, "list": [1, 2]});
+    fn counts_come_from_where_the_adapter_says() {
+        let json = serde_json::json!({"infos": {"pages": 7}, "list": [1, 2], "errors": [1]});
         let clean = report(0);
         let ended = Ended::Code(0);
+        for (probe, expected) in [
+            ("from = \"report\", json_pointer = \"/infos/pages\"", 7),
+            ("from = \"report\", json_length = \"/list\"", 2),
+            ("from = \"stdout\", regex = 'found (\\d+)', sum = true", 12),
+            ("from = \"stdout\", regex = 'found (\\d+)'", 5),
+            ("from = \"git\"", 3),
+        ] {
+            let mode = mode(&format!(
+                "argv = [\"x\"]\nreport = {{ path = \"x\" }}\nlooked_at = {{ {probe}, what = \"files\" }}\n"
+            ));
+            let mut observed = seen(&ended, "", Some(Ok(&clean)));
+            observed.json = Some(&json);
+            observed.stdout = "found 5 here\nfound 7 there";
+            observed.outside.commits = 3;
+            assert_eq!(
+                judge(&mode, &observed).looked_at,
+                [LookedAt::new("files", expected)],
+                "{probe}"
+            );
+        }
+        let mode = mode(
+            "argv = [\"x\"]\nreport = { path = \"x\" }\nlooked_at = { from = \"report\", json_length = \"/list\", what = \"files\" }\ncannot_tell = [{ json_length = \"/errors\", above = 0, why = \"not every file\" }]\n",
+        );
         let mut observed = seen(&ended, "", Some(Ok(&clean)));
         observed.json = Some(&json);
         assert_eq!(
-            judge(&mode, &observed).looked_at,
-            [LookedAt::new("pages", 7), LookedAt::new("files", 2)]
+            judge(&mode, &observed).reason.as_deref(),
+            Some("not every file")
         );
         assert!(needs_json(&mode));
     }

@@ -11,11 +11,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use writ_model::{DatabaseInfo, Digest, Timestamp, ToolInfo};
 
-use super::{Adapter, Catalogue};
+use super::{Adapter, DatabaseProbe, Values};
 use crate::environment::scrubbed;
 
 /// How long a version or database probe may take.
-const PROBE_LIMIT: Duration = Duration::from_secs(30);
+const PROBE_LIMIT: Duration = Duration::from_secs(60);
+/// How long fetching a database may take.
+const UPDATE_LIMIT: Duration = Duration::from_secs(600);
 /// How much of a probe's output is read.
 const PROBE_BYTES: u64 = 1 << 20;
 
@@ -168,7 +170,7 @@ impl ToolFinder {
             cause,
         };
         let stat = stat(&real).map_err(|error| no_version(error.to_string()))?;
-        let remembered = self.recall(adapter, &stat);
+        let remembered = self.recall(adapter.name(), adapter.digest, &stat);
         let (digest, version) = match remembered {
             Some(Remembered {
                 digest,
@@ -183,7 +185,7 @@ impl ToolFinder {
                     .map_err(|error| no_version(error.to_string()))?;
                 let version = ask_version(adapter, &path).await.map_err(no_version)?;
                 self.remember(
-                    adapter,
+                    adapter.name(),
                     &Remembered {
                         stat,
                         adapter: adapter.digest,
@@ -224,13 +226,22 @@ impl ToolFinder {
         })
     }
 
-    /// Asks the tool how old its data is. `None` when the mode uses none.
+    /// The tool's own cache folder, `{cache}` of its adapter.
+    #[must_use]
+    pub fn data_folder(&self, tool: &str) -> PathBuf {
+        self.cache
+            .parent()
+            .unwrap_or(&self.cache)
+            .join("data")
+            .join(tool)
+    }
+
+    /// Asks the tool how old its data is. `None` when the mode uses none. `values` must hold `{bin}` and `{cache}`.
     pub async fn database(
         &self,
-        catalogue: &Catalogue,
         adapter: &Adapter,
         mode: &str,
-        tool: &FoundTool,
+        values: &Values,
         env: &[(OsString, OsString)],
     ) -> Option<DatabaseState> {
         let database = adapter.file.database.as_ref()?;
@@ -239,83 +250,134 @@ impl ToolFinder {
         }
         let mut state = DatabaseState {
             info: DatabaseInfo {
-                name: database
-                    .name
-                    .clone()
-                    .unwrap_or_else(|| format!("{}-db", adapter.name())),
+                name: format!("{}-db", adapter.name()),
                 updated_at: None,
                 version: None,
                 label: None,
             },
             note: None,
         };
-        let lookup = |key: &str| {
-            env.iter()
-                .rev()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value.to_string_lossy().into_owned())
-        };
-        if let Some(file) = &database.label_file {
-            let path = fill_environment(file, &lookup);
-            let bytes = std::fs::read(&path)
-                .ok()
-                .or_else(|| catalogue.asset(file).map(std::borrow::Cow::into_owned));
-            state.info.label = bytes
-                .map(|bytes| {
-                    String::from_utf8_lossy(&bytes)
-                        .trim()
-                        .chars()
-                        .take(400)
-                        .collect()
-                })
-                .filter(|label: &String| !label.is_empty());
+        let label = database
+            .label_file
+            .as_ref()
+            .and_then(|file| values.fill(file).ok())
+            .and_then(|file| std::fs::read(file).ok());
+        state.info.label = label
+            .map(|bytes| {
+                String::from_utf8_lossy(&bytes)
+                    .trim()
+                    .chars()
+                    .take(400)
+                    .collect()
+            })
+            .filter(|label: &String| !label.is_empty());
+        match &database.probe {
+            Some(probe) => match data_time(probe, values, env).await {
+                Ok(at) => state.info.updated_at = Some(at),
+                Err(cause) => state.note = Some(cause),
+            },
+            None => state.note = Some("nothing tells how old its data is".into()),
         }
-        let Some(probe) = &database.probe else {
-            return Some(state);
-        };
-        let argv = with_binary(&probe.argv, &tool.path);
-        match ask(&argv, env).await {
-            Ok(output) => {
-                let json: Result<serde_json::Value, _> = serde_json::from_slice(&output.stdout);
-                let text = |pointer: &str| match json.as_ref().ok()?.pointer(pointer)? {
-                    serde_json::Value::String(text) => Some(text.clone()),
-                    serde_json::Value::Number(number) => Some(number.to_string()),
-                    _ => None,
-                };
-                match text(&probe.json_pointer).map(|text| (text.parse::<Timestamp>(), text)) {
-                    Some((Ok(at), _)) => state.info.updated_at = Some(at),
-                    Some((Err(_), text)) => {
-                        state.note = Some(format!(
-                            "the tool says its data is of '{text}', which is no time"
-                        ));
-                    }
-                    None => state.note = Some("the tool does not tell how old its data is".into()),
-                }
-                state.info.version = probe.version_pointer.as_deref().and_then(text);
-            }
-            Err(cause) => {
-                state.note = Some(format!("asking for the age of its data failed: {cause}"))
-            }
-        }
+        let files: Vec<PathBuf> = database
+            .digest_of
+            .iter()
+            .filter_map(|file| values.fill(file).ok())
+            .map(PathBuf::from)
+            .collect();
+        state.info.version = self.digest_of_data(&files).await;
         Some(state)
     }
 
-    fn memory_file(&self, adapter: &Adapter, path: &Path) -> PathBuf {
+    /// Fetches the data anew.
+    ///
+    /// # Errors
+    /// In words, when the command does not succeed.
+    pub async fn update_database(
+        &self,
+        adapter: &Adapter,
+        values: &Values,
+        env: &[(OsString, OsString)],
+    ) -> Result<(), String> {
+        let Some(database) = &adapter.file.database else {
+            return Ok(());
+        };
+        if database.update.is_empty() {
+            return Err("the adapter knows no way to fetch it".into());
+        }
+        std::fs::create_dir_all(self.data_folder(adapter.name()))
+            .map_err(|error| error.to_string())?;
+        let argv = fill_argv(&database.update, values)?;
+        let answer = ask(&argv, env, UPDATE_LIMIT).await?;
+        if answer.success {
+            Ok(())
+        } else {
+            let words = String::from_utf8_lossy(&answer.stderr);
+            Err(words
+                .lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or("it failed without a word")
+                .trim()
+                .chars()
+                .take(200)
+                .collect())
+        }
+    }
+
+    /// One digest over the data files; each file's own is remembered while its stat is the same.
+    async fn digest_of_data(&self, files: &[PathBuf]) -> Option<String> {
+        if files.is_empty() {
+            return None;
+        }
+        let finder = self.clone();
+        let files = files.to_vec();
+        tokio::task::spawn_blocking(move || {
+            let mut all = String::new();
+            for file in files {
+                all.push_str(&finder.digest_remembered(&file).ok()?.to_string());
+                all.push('\n');
+            }
+            Some(Digest::of(all.as_bytes()).to_string())
+        })
+        .await
+        .ok()
+        .flatten()
+    }
+
+    fn digest_remembered(&self, path: &Path) -> std::io::Result<Digest> {
+        let stat = stat(path)?;
+        if let Some(remembered) = self.recall("data", Digest::of(b""), &stat) {
+            return Ok(remembered.digest);
+        }
+        let digest = digest_of_file(path)?;
+        self.remember(
+            "data",
+            &Remembered {
+                stat,
+                adapter: Digest::of(b""),
+                digest,
+                version: None,
+            },
+        );
+        Ok(digest)
+    }
+
+    fn memory_file(&self, name: &str, path: &Path) -> PathBuf {
         let key = Digest::of(path.as_os_str().as_encoded_bytes());
         self.cache
             .join(".probes")
-            .join(format!("{}-{}.json", adapter.name(), key.short()))
+            .join(format!("{name}-{}.json", key.short()))
     }
 
-    fn recall(&self, adapter: &Adapter, stat: &Stat) -> Option<Remembered> {
-        let bytes = std::fs::read(self.memory_file(adapter, &stat.path)).ok()?;
+    fn recall(&self, name: &str, adapter: Digest, stat: &Stat) -> Option<Remembered> {
+        let bytes = std::fs::read(self.memory_file(name, &stat.path)).ok()?;
         let remembered: Remembered = serde_json::from_slice(&bytes).ok()?;
-        (remembered.stat == *stat && remembered.adapter == adapter.digest).then_some(remembered)
+        (remembered.stat == *stat && remembered.adapter == adapter).then_some(remembered)
     }
 
     /// Remembering is a convenience: a read-only cache only costs time.
-    fn remember(&self, adapter: &Adapter, remembered: &Remembered) {
-        let file = self.memory_file(adapter, &remembered.stat.path);
+    fn remember(&self, name: &str, remembered: &Remembered) {
+        let file = self.memory_file(name, &remembered.stat.path);
         let Some(folder) = file.parent() else { return };
         if std::fs::create_dir_all(folder).is_err() {
             return;
@@ -370,67 +432,102 @@ pub(crate) fn digest_of_file(path: &Path) -> std::io::Result<Digest> {
     }
 }
 
-fn with_binary(argv: &[String], binary: &Path) -> Vec<OsString> {
+fn fill_argv(argv: &[String], values: &Values) -> Result<Vec<OsString>, String> {
     argv.iter()
         .map(|argument| {
-            if argument == "{bin}" {
-                binary.as_os_str().to_owned()
-            } else {
-                OsString::from(argument)
-            }
+            values
+                .fill(argument)
+                .map(OsString::from)
+                .map_err(|error| error.to_string())
         })
         .collect()
 }
 
-/// Replaces `${NAME}` by a variable of the stage's environment.
-fn fill_environment(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        out.push_str(before);
-        match after.split_once('}') {
-            Some((name, tail)) => {
-                out.push_str(&lookup(name).unwrap_or_default());
-                rest = tail;
-            }
-            None => {
-                out.push_str("${");
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 async fn ask_version(adapter: &Adapter, binary: &Path) -> Result<String, String> {
     let probe = &adapter.file.find.version;
-    let output = ask(&with_binary(&probe.argv, binary), &scrubbed()).await?;
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut values = Values::default();
+    values.set("bin", binary.to_string_lossy());
+    values.set("tmp", folder.path().to_string_lossy());
+    let mut env = scrubbed();
+    for (name, value) in &adapter.file.find.env {
+        env.push((
+            name.into(),
+            values
+                .fill(value)
+                .map_err(|error| error.to_string())?
+                .into(),
+        ));
+    }
+    let output = ask(&fill_argv(&probe.argv, &values)?, &env, PROBE_LIMIT).await?;
     let pattern = regex::Regex::new(&probe.regex).map_err(|error| error.to_string())?;
-    for stream in [&output.stdout, &output.stderr] {
+    let streams = match probe.stream.as_deref() {
+        Some("stderr") => [&output.stderr, &output.stdout],
+        _ => [&output.stdout, &output.stderr],
+    };
+    for stream in streams {
         let text = String::from_utf8_lossy(stream);
         if let Some(group) = pattern.captures(&text).and_then(|found| found.get(1)) {
             return Ok(group.as_str().to_owned());
         }
     }
+    let said = String::from_utf8_lossy(&output.stdout)
+        .chars()
+        .take(120)
+        .collect::<String>();
     Err(format!(
         "its answer does not match {}: {}",
         probe.regex,
-        String::from_utf8_lossy(&output.stdout)
-            .chars()
-            .take(120)
-            .collect::<String>()
-            .trim()
+        said.trim()
     ))
+}
+
+/// When the data was made.
+async fn data_time(
+    probe: &DatabaseProbe,
+    values: &Values,
+    env: &[(OsString, OsString)],
+) -> Result<Timestamp, String> {
+    let output = ask(&fill_argv(&probe.argv, values)?, env, PROBE_LIMIT)
+        .await
+        .map_err(|cause| format!("asking for the age of its data failed: {cause}"))?;
+    let text = match (&probe.json_pointer, &probe.regex) {
+        (Some(pointer), _) => serde_json::from_slice::<serde_json::Value>(&output.stdout)
+            .ok()
+            .and_then(|json| {
+                json.pointer(pointer)
+                    .and_then(|value| value.as_str().map(str::to_owned))
+            }),
+        (None, Some(pattern)) => regex::Regex::new(pattern).ok().and_then(|pattern| {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            pattern
+                .captures(&text)
+                .and_then(|found| found.get(1))
+                .map(|group| group.as_str().to_owned())
+        }),
+        (None, None) => None,
+    };
+    let text =
+        text.ok_or("the tool does not tell how old its data is: it has none, or an unknown one")?;
+    // A zero time is how Go programs say that they have none.
+    text.parse::<Timestamp>()
+        .ok()
+        .filter(|at| at.micros() > 0)
+        .ok_or_else(|| format!("the tool says its data is of '{text}', which is no time"))
 }
 
 struct Answer {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    success: bool,
 }
 
 /// Runs a short command with bounded output and time. Its exit code is not looked at.
-async fn ask(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<Answer, String> {
+async fn ask(
+    argv: &[OsString],
+    env: &[(OsString, OsString)],
+    limit: Duration,
+) -> Result<Answer, String> {
     let (program, arguments) = argv.split_first().ok_or("an empty command")?;
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
@@ -448,6 +545,7 @@ async fn ask(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<Answer, 
     let mut answer = Answer {
         stdout: Vec::new(),
         stderr: Vec::new(),
+        success: false,
     };
     let work = async {
         let out = async {
@@ -469,10 +567,13 @@ async fn ask(argv: &[OsString], env: &[(OsString, OsString)]) -> Result<Answer, 
         tokio::join!(out, err);
         child.wait().await
     };
-    match tokio::time::timeout(PROBE_LIMIT, work).await {
-        Ok(Ok(_)) => Ok(answer),
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(status)) => {
+            answer.success = status.success();
+            Ok(answer)
+        }
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", PROBE_LIMIT.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
     }
 }
 
@@ -506,11 +607,5 @@ mod tests {
         assert!(version_at_least("8.30.1", "8.9"));
         assert!(version_at_least("v1.0", "1.0.0"));
         assert!(!version_at_least("0.22.2", "1"));
-    }
-
-    #[test]
-    fn environment_placeholders() {
-        let lookup = |name: &str| (name == "A").then(|| "x".to_owned());
-        assert_eq!(fill_environment("${A}/b ${B}|${", &lookup), "x/b |${");
     }
 }

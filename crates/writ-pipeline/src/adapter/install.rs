@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 use super::find::is_executable;
-use super::{Adapter, Catalogue, Install, InstallVia, ToolFinder};
+use super::{Adapter, Catalogue, Install, InstallKind, ToolFinder};
 use crate::environment::scrubbed_with_network;
 
 /// What an installation is doing.
@@ -40,6 +40,14 @@ pub enum InstallError {
         "{0} is in no package registry that Writ knows; install it by its own documentation, then `writ tool list`"
     )]
     NoPackage(String),
+    /// It is a package of the operating system, which Writ does not change.
+    #[error("{tool} is a package of the operating system: sudo apt-get install {package}")]
+    System {
+        /// Tool.
+        tool: String,
+        /// Package.
+        package: String,
+    },
     /// The client is not there.
     #[error("{tool} comes with {client}, which is not installed ({cause})")]
     NoClient {
@@ -92,11 +100,11 @@ pub(super) fn installed_binary(
     if !folder.join(".complete").is_file() {
         return None;
     }
-    let below = match install.via {
-        InstallVia::Pip | InstallVia::Go => "bin",
-        InstallVia::Npm => "node_modules/.bin",
+    let below = match install.kind {
+        InstallKind::Pypi | InstallKind::Go | InstallKind::Apt => "bin",
+        InstallKind::Npm => "node_modules/.bin",
     };
-    match &install.binary {
+    match &install.entry {
         Some(pattern) => find_below(folder, pattern),
         None => adapter
             .file
@@ -188,10 +196,11 @@ impl Job<'_> {
     }
 
     const fn client(&self) -> &'static str {
-        match self.install.via {
-            InstallVia::Pip => "pip",
-            InstallVia::Npm => "npm",
-            InstallVia::Go => "go",
+        match self.install.kind {
+            InstallKind::Pypi => "pip",
+            InstallKind::Npm => "npm",
+            InstallKind::Go => "go",
+            InstallKind::Apt => "apt",
         }
     }
 
@@ -216,10 +225,16 @@ impl Job<'_> {
             client: self.client(),
             package: format!("{} {}", self.install.package, self.install.version),
         });
-        match self.install.via {
-            InstallVia::Pip => self.pip().await?,
-            InstallVia::Npm => self.npm().await?,
-            InstallVia::Go => self.go().await?,
+        match self.install.kind {
+            InstallKind::Pypi => self.pip().await?,
+            InstallKind::Npm => self.npm().await?,
+            InstallKind::Go => self.go().await?,
+            InstallKind::Apt => {
+                return Err(InstallError::System {
+                    tool: self.tool(),
+                    package: self.install.package.clone(),
+                });
+            }
         }
         let marker = self.folder.join(".complete");
         std::fs::write(&marker, b"").map_err(Self::io(&marker))?;
@@ -250,7 +265,7 @@ impl Job<'_> {
             tool: self.tool(),
             cause,
         };
-        let path = self.install.lock.clone().ok_or_else(|| {
+        let path = self.install.requires.clone().ok_or_else(|| {
             pin("the adapter names no file of hashes; nothing unpinned is installed".into())
         })?;
         let bytes = self

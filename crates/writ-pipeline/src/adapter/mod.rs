@@ -19,8 +19,9 @@ pub use find::{DatabaseState, FindError, FoundTool, ToolFinder, version_at_least
 pub use install::{InstallError, InstallStep, install};
 pub use template::{ExpandError, Values, expand};
 pub use types::{
-    AdapterFile, Argument, Database, DatabaseProbe, ExitCodes, Find, Install, InstallVia,
-    LookedAtProbe, LookedAtSource, Mode, OneOrMany, ReportPlace, VersionProbe,
+    AdapterFile, AlsoReport, CannotTell, Database, DatabaseProbe, ExitCodes, Find, Install,
+    InstallKind, LookedAtProbe, LookedAtSource, Mode, NoReport, ReportPlace, ReportStream,
+    Requirement, VersionProbe,
 };
 
 use crate::config::did_you_mean;
@@ -54,18 +55,10 @@ impl Adapter {
         self.file.mode.get(name)
     }
 
-    /// The mode that runs when nothing else is said.
+    /// The mode that the bare name means.
     #[must_use]
     pub fn default_mode(&self) -> &str {
-        if let Some(name) = &self.file.default_mode {
-            return name;
-        }
-        self.file
-            .mode
-            .keys()
-            .find(|name| *name != "staged")
-            .or_else(|| self.file.mode.keys().next())
-            .map_or("", String::as_str)
+        &self.file.default
     }
 
     /// What the evidence of a mode is for.
@@ -241,19 +234,47 @@ impl Catalogue {
         Embedded::get(path).map(|file| file.data)
     }
 
-    /// The assets below a folder, sorted: path and bytes.
-    #[must_use]
-    pub fn assets_below(&self, folder: &str) -> Vec<(String, Cow<'static, [u8]>)> {
-        let prefix = format!("{}/", folder.trim_end_matches('/'));
-        let mut paths: Vec<String> = Embedded::iter()
-            .filter(|path| path.starts_with(&prefix))
-            .map(Cow::into_owned)
+    /// Writes the rule files that ship beside the adapters into a folder named by their content, once.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write_rules(&self, base: &Path) -> std::io::Result<PathBuf> {
+        let mut paths: Vec<Cow<'static, str>> = Embedded::iter()
+            .filter(|path| path.contains("-rules/") && !path.contains("/testcode/"))
             .collect();
         paths.sort();
-        paths
-            .into_iter()
-            .filter_map(|path| self.asset(&path).map(|bytes| (path, bytes)))
-            .collect()
+        let mut listing = String::new();
+        for path in &paths {
+            if let Some(file) = Embedded::get(path) {
+                listing.push_str(&format!("{} {path}\n", Digest::of(&file.data)));
+            }
+        }
+        let folder = base.join(&Digest::of(listing.as_bytes()).to_hex()[..32]);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        std::fs::create_dir_all(base)?;
+        let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(base)?;
+        for path in &paths {
+            let Some(file) = Embedded::get(path) else {
+                continue;
+            };
+            let target = fresh.path().join(path.as_ref());
+            if let Some(parent) = target.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(target, &file.data)?;
+        }
+        match std::fs::rename(fresh.path(), &folder) {
+            Ok(()) => {
+                // It has a new name now; there is nothing left to remove.
+                let _ = fresh.keep();
+                Ok(folder)
+            }
+            // Somebody else was quicker with the same content.
+            Err(_) if folder.is_dir() => Ok(folder),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -285,52 +306,84 @@ fn check(file: &AdapterFile) -> Result<(), String> {
             .map(|_| ())
             .map_err(|error| format!("{place}: {error}"))
     };
-    if file.name.is_empty() || file.find.binaries.is_empty() || file.mode.is_empty() {
-        return Err("needs a name, a binary and a mode".into());
+    if file.name.is_empty() || file.find.binaries.is_empty() {
+        return Err("needs a name and a binary".into());
+    }
+    if !file.mode.contains_key(&file.default) {
+        return Err(format!(
+            "default `{}` is not one of its modes",
+            file.default
+        ));
     }
     if file.evidence.is_empty() && file.mode.values().any(|mode| mode.evidence.is_empty()) {
         return Err("does not say what its evidence is for".into());
     }
-    if let Some(mode) = &file.default_mode
-        && !file.mode.contains_key(mode)
-    {
-        return Err(format!("default_mode `{mode}` is not one of its modes"));
-    }
     regex(&file.find.version.regex, "find.version.regex")?;
+    if let Some(pattern) = file
+        .database
+        .as_ref()
+        .and_then(|d| d.probe.as_ref())
+        .and_then(|p| p.regex.as_ref())
+    {
+        regex(pattern, "database.probe.regex")?;
+    }
     for (name, mode) in &file.mode {
+        let at = |what: &str| format!("mode {name}: {what}");
         if mode.argv.is_empty() {
-            return Err(format!("mode {name}: argv is empty"));
+            return Err(at("argv is empty"));
         }
         if mode.exit.clean.is_empty() && mode.exit.findings.is_empty() {
-            return Err(format!("mode {name}: no exit code means success"));
+            return Err(at("no exit code means success"));
         }
-        for pattern in &mode.errors_as {
-            regex(pattern, &format!("mode {name}: errors_as"))?;
+        if mode.report.path.is_some() == mode.report.stream.is_some() {
+            return Err(at("report needs either `path` or `stream`"));
         }
-        for probe in mode.looked_at.iter().flat_map(OneOrMany::as_slice) {
-            if let Some(pattern) = &probe.regex {
-                regex(pattern, &format!("mode {name}: looked_at.regex"))?;
+        for pattern in mode.errors_as.iter().chain(&mode.findings_need) {
+            regex(pattern, &at("errors_as or findings_need"))?;
+        }
+        for sign in &mode.cannot_tell {
+            if sign.json_length.is_some() == sign.count.is_some() {
+                return Err(at("cannot_tell needs either `json_length` or `count`"));
             }
-            if probe.from != LookedAtSource::Report && probe.regex.is_none() {
-                return Err(format!("mode {name}: looked_at from text needs a regex"));
-            }
+        }
+        if let Some(probe) = &mode.looked_at {
+            check_probe(probe).map_err(|cause| at(&cause))?;
         }
         for input in &mode.inputs {
-            let known = matches!(
-                input.as_str(),
-                "git:range" | "git:staged" | "image" | "target"
-            );
             let glob = input
                 .strip_prefix("tree:")
                 .or_else(|| input.strip_prefix("files:"));
             match glob {
+                Some(glob) if glob.contains('{') => {}
                 Some(glob) => globset::Glob::new(glob)
                     .map(|_| ())
-                    .map_err(|error| format!("mode {name}: inputs: {error}"))?,
-                None if known => {}
-                None => return Err(format!("mode {name}: unknown input `{input}`")),
+                    .map_err(|error| at(&format!("inputs: {error}")))?,
+                None if input.starts_with("rules:") => {}
+                None if ["git:range", "git:index", "image", "database", "service"]
+                    .contains(&input.as_str()) => {}
+                None => return Err(at(&format!("unknown input `{input}`"))),
             }
         }
     }
     Ok(())
+}
+
+fn check_probe(probe: &LookedAtProbe) -> Result<(), String> {
+    if let Some(pattern) = &probe.regex {
+        regex::Regex::new(pattern).map_err(|error| format!("looked_at.regex: {error}"))?;
+    }
+    let complete = match probe.from {
+        LookedAtSource::Stderr | LookedAtSource::Stdout => probe.regex.is_some(),
+        LookedAtSource::Argv => probe.with.is_some(),
+        LookedAtSource::Inputs => probe
+            .glob
+            .as_ref()
+            .is_some_and(|glob| globset::Glob::new(glob).is_ok()),
+        LookedAtSource::Report | LookedAtSource::Git | LookedAtSource::Sbom => true,
+    };
+    if complete {
+        Ok(())
+    } else {
+        Err("looked_at does not say what to count".into())
+    }
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Argument;
-
-/// Values for placeholders. An absent one and an empty list both mean "not given".
+/// Values for placeholders.
 #[derive(Debug, Clone, Default)]
 pub struct Values {
     values: BTreeMap<String, Vec<String>>,
@@ -14,18 +12,14 @@ pub struct Values {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
     /// A placeholder has no value.
-    #[error("{{{0}}} has no value{hint}", hint = hint(.0))]
+    #[error("{{{0}}} has no value; set with = {{ {0} = … }} in the stage")]
     Missing(String),
     /// A list stands where one value is needed.
-    #[error("{{{0}}} is a list, and stands beside other placeholders")]
+    #[error("{{{0}}} must be one value, and is a list")]
     List(String),
-}
-
-fn hint(name: &str) -> String {
-    match name.strip_prefix("with.") {
-        Some(key) => format!("; set with = {{ {key} = … }} in the stage"),
-        None => String::new(),
-    }
+    /// A `{name...}` without a rule how to repeat it.
+    #[error("{{{0}...}} has no `repeat` in the adapter")]
+    Repeat(String),
 }
 
 impl Values {
@@ -34,136 +28,136 @@ impl Values {
         self.values.insert(name.to_owned(), vec![value.into()]);
     }
 
-    /// Sets a list.
-    pub fn set_list(&mut self, name: &str, values: Vec<String>) {
-        self.values.insert(name.to_owned(), values);
-    }
-
-    /// Sets `{with.KEY}` from a TOML value: lists become several arguments, `false` means not given.
+    /// Sets a parameter from a TOML value; placeholders inside are filled with what is set already.
     ///
     /// # Errors
-    /// When the value is a table or a list of lists.
-    pub fn set_with(&mut self, key: &str, value: &toml::Value) -> Result<(), String> {
-        let plain = |value: &toml::Value| match value {
-            toml::Value::String(text) => Ok(text.clone()),
-            toml::Value::Integer(number) => Ok(number.to_string()),
-            toml::Value::Boolean(yes) => Ok(yes.to_string()),
-            toml::Value::Float(number) => Ok(number.to_string()),
-            _ => Err(format!(
-                "`{key}` must be a text, a number or a list of them"
-            )),
+    /// When the value is a table or a list of lists, or a placeholder in it has no value.
+    pub fn set_parameter(&mut self, key: &str, value: &toml::Value) -> Result<(), String> {
+        let plain = |value: &toml::Value| {
+            let text = match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(yes) => yes.to_string(),
+                toml::Value::Float(number) => number.to_string(),
+                _ => {
+                    return Err(format!(
+                        "`{key}` must be a text, a number or a list of them"
+                    ));
+                }
+            };
+            self.fill(&text).map_err(|error| error.to_string())
         };
         let list = match value {
             toml::Value::Array(items) => items.iter().map(plain).collect::<Result<_, _>>()?,
-            toml::Value::Boolean(false) => Vec::new(),
             one => vec![plain(one)?],
         };
-        self.values.insert(format!("with.{key}"), list);
+        self.values.insert(key.to_owned(), list);
         Ok(())
     }
 
-    /// The values of a placeholder.
+    /// The values of a placeholder; empty when it has none.
     #[must_use]
     pub fn get(&self, name: &str) -> &[String] {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Fills one text that must become exactly one.
+    /// Fills a text in which every placeholder has one value.
     ///
     /// # Errors
     /// When a placeholder has no value or several.
     pub fn fill(&self, text: &str) -> Result<String, ExpandError> {
-        let mut all = self.fill_many(text)?;
-        if all.len() == 1 {
-            Ok(all.remove(0))
-        } else {
-            Err(ExpandError::List(text.to_owned()))
-        }
-    }
-
-    /// Fills one text; a list placeholder repeats the whole text once per value.
-    fn fill_many(&self, text: &str) -> Result<Vec<String>, ExpandError> {
-        let mut outs = vec![String::new()];
-        let mut listed = false;
+        let mut out = String::new();
         let mut rest = text;
-        while let Some(open) = rest.find('{') {
-            let (before, after) = rest.split_at(open);
-            let close = after.find('}');
-            let name = close
-                .map(|close| &after[1..close])
-                .filter(|name| is_placeholder(name));
-            let (Some(close), Some(name)) = (close, name) else {
-                // A brace that is no placeholder is itself.
-                for out in &mut outs {
-                    out.push_str(before);
-                    out.push('{');
-                }
-                rest = &after[1..];
-                continue;
-            };
-            let values = self.get(name);
-            if values.is_empty() {
-                return Err(ExpandError::Missing(name.to_owned()));
+        while let Some((before, name, after)) = next_placeholder(rest) {
+            out.push_str(before);
+            match self.values.get(name).map(Vec::as_slice) {
+                Some([value]) => out.push_str(value),
+                Some(_) => return Err(ExpandError::List(name.to_owned())),
+                None => return Err(ExpandError::Missing(name.to_owned())),
             }
-            if values.len() > 1 {
-                if listed {
-                    return Err(ExpandError::List(name.to_owned()));
-                }
-                listed = true;
-            }
-            outs = outs
-                .iter()
-                .flat_map(|out| {
-                    values
-                        .iter()
-                        .map(move |value| format!("{out}{before}{value}"))
-                })
-                .collect();
-            rest = &after[close + 1..];
+            rest = after;
         }
-        for out in &mut outs {
-            out.push_str(rest);
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    /// Fills a text that may be one placeholder of a list: then it becomes as many as the list has.
+    ///
+    /// # Errors
+    /// When a placeholder has no value.
+    pub fn fill_each(&self, text: &str) -> Result<Vec<String>, ExpandError> {
+        match next_placeholder(text) {
+            Some(("", name, "")) => self
+                .values
+                .get(name)
+                .cloned()
+                .ok_or_else(|| ExpandError::Missing(name.to_owned())),
+            _ => Ok(vec![self.fill(text)?]),
         }
-        Ok(outs)
+    }
+
+    /// Replaces values back by their placeholders, so that a text means the same on every machine.
+    #[must_use]
+    pub fn neutral(&self, text: &str, names: &[&str]) -> String {
+        let mut pairs: Vec<(&str, &String)> = names
+            .iter()
+            .filter_map(|name| self.get(name).first().map(|value| (*name, value)))
+            .collect();
+        pairs.retain(|(_, value)| value.len() > 1);
+        pairs.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        pairs
+            .into_iter()
+            .fold(text.to_owned(), |text, (name, value)| {
+                text.replace(value.as_str(), &format!("{{{name}}}"))
+            })
     }
 }
 
-fn is_placeholder(name: &str) -> bool {
-    !name.is_empty()
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+/// The first placeholder of a text with what stands before and after it. Other braces are themselves.
+fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    while let Some(open) = text[from..].find('{').map(|at| from + at) {
+        let close = text[open..].find('}').map(|at| open + at)?;
+        let name = &text[open + 1..close];
+        let valid = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if valid {
+            return Some((&text[..open], name, &text[close + 1..]));
+        }
+        from = open + 1;
+    }
+    None
 }
 
-/// Makes the argv.
+/// Makes the argv: `{list}` alone spreads, `{list...}` repeats the adapter's pattern per element.
 ///
 /// # Errors
-/// When an argument outside a group has a placeholder without a value.
-pub fn expand(argv: &[Argument], values: &Values) -> Result<Vec<String>, ExpandError> {
+/// When a placeholder has no value.
+pub fn expand(
+    argv: &[String],
+    values: &Values,
+    repeat: &BTreeMap<String, Vec<String>>,
+) -> Result<Vec<String>, ExpandError> {
     let mut out = Vec::new();
     for argument in argv {
-        match argument {
-            Argument::One(text) => out.extend(values.fill_many(text)?),
-            Argument::Group(texts) => {
-                let group: Result<Vec<Vec<String>>, ExpandError> =
-                    texts.iter().map(|text| values.fill_many(text)).collect();
-                match group {
-                    Ok(filled) => {
-                        // `["--dir", "{with.dirs}"]` with two dirs is `--dir a --dir b`.
-                        let times = filled.iter().map(Vec::len).max().unwrap_or(0);
-                        for turn in 0..times {
-                            out.extend(
-                                filled
-                                    .iter()
-                                    .filter_map(|one| one.get(turn).or(one.first()).cloned()),
-                            );
-                        }
-                    }
-                    Err(ExpandError::Missing(_)) => {}
-                    Err(error) => return Err(error),
-                }
+        let repeated = argument
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix("...}"));
+        if let Some(name) = repeated {
+            let pattern = repeat
+                .get(name)
+                .ok_or_else(|| ExpandError::Repeat(name.to_owned()))?;
+            let elements = values
+                .values
+                .get(name)
+                .ok_or_else(|| ExpandError::Missing(name.to_owned()))?;
+            for element in elements {
+                out.extend(pattern.iter().map(|part| part.replace("{}", element)));
             }
+        } else {
+            out.extend(values.fill_each(argument)?);
         }
     }
     Ok(out)
@@ -173,49 +167,74 @@ pub fn expand(argv: &[Argument], values: &Values) -> Result<Vec<String>, ExpandE
 mod tests {
     use super::*;
 
-    fn one(text: &str) -> Argument {
-        Argument::One(text.into())
+    fn list(items: &[&str]) -> toml::Value {
+        toml::Value::Array(items.iter().map(|item| (*item).into()).collect())
+    }
+
+    fn texts(items: &[&str]) -> Vec<String> {
+        items.iter().map(|item| (*item).to_owned()).collect()
     }
 
     #[test]
-    fn lists_repeat_groups_vanish_and_nothing_is_split() {
+    fn lists_spread_or_repeat_and_nothing_is_split() {
         let mut values = Values::default();
         values.set("bin", "/x y/tool");
+        values.set("rules", "/r");
         values
-            .set_with(
-                "dirs",
-                &toml::Value::Array(vec!["a b".into(), "c;d".into()]),
-            )
+            .set_parameter("dirs", &list(&["a b", "c;d"]))
             .unwrap();
         values
-            .set_with("off", &toml::Value::Boolean(false))
+            .set_parameter("packs", &list(&["{rules}/p"]))
             .unwrap();
-        let argv = [
-            one("{bin}"),
-            one("{not a placeholder}"),
-            Argument::Group(vec!["--dir".into(), "{with.dirs}".into()]),
-            Argument::Group(vec!["--off={with.off}".into()]),
-            one("--in={with.dirs}"),
-        ];
+        let repeat = [
+            ("dirs".to_owned(), texts(&["-d", "{}"])),
+            ("packs".to_owned(), texts(&["--config={}"])),
+        ]
+        .into();
+        let argv = texts(&[
+            "{bin}",
+            "{not a placeholder}",
+            "{dirs...}",
+            "{packs...}",
+            "{dirs}",
+            "--one={bin}",
+        ]);
         assert_eq!(
-            expand(&argv, &values).unwrap(),
+            expand(&argv, &values, &repeat).unwrap(),
             [
                 "/x y/tool",
                 "{not a placeholder}",
-                "--dir",
+                "-d",
                 "a b",
-                "--dir",
+                "-d",
                 "c;d",
-                "--in=a b",
-                "--in=c;d"
+                "--config=/r/p",
+                "a b",
+                "c;d",
+                "--one=/x y/tool"
             ]
+        );
+        assert_eq!(
+            values.neutral("/r/p /x y/tool", &["bin", "rules"]),
+            "{rules}/p {bin}"
         );
     }
 
     #[test]
-    fn a_missing_value_is_an_error_that_says_where_to_set_it() {
-        let error = expand(&[one("--url={with.target}")], &Values::default()).unwrap_err();
-        assert_eq!(error, ExpandError::Missing("with.target".into()));
+    fn what_has_no_value_says_where_to_set_it() {
+        let values = Values::default();
+        let error = expand(&texts(&["--url={target}"]), &values, &BTreeMap::new()).unwrap_err();
         assert!(error.to_string().contains("set with = { target"), "{error}");
+        let mut values = Values::default();
+        values.set_parameter("dirs", &list(&["a", "b"])).unwrap();
+        assert_eq!(
+            values.fill("-{dirs}"),
+            Err(ExpandError::List("dirs".into()))
+        );
+        assert!(
+            values
+                .set_parameter("x", &toml::Value::Table(toml::Table::new()))
+                .is_err()
+        );
     }
 }

