@@ -121,7 +121,13 @@ pub fn item_line(item: &CheckItem) -> String {
     }
     columns.push(prose(&item.text));
     if let Some(location) = &item.location {
-        let place = place(location);
+        let place = match location {
+            // The text of a component names it already: only where it lies is new.
+            Location::Package { name, path, .. } if item.text.contains(name.as_str()) => {
+                path.as_deref().map(clean).unwrap_or_default().into_owned()
+            }
+            _ => place(location),
+        };
         if !place.is_empty() && !item.text.contains(&place) {
             columns.push(format!("({place})"));
         }
@@ -256,7 +262,7 @@ pub fn framework_name(key: &str) -> String {
         ("iso27001", "ISO 27001"),
         ("sox", "SOX ITGC"),
         ("nist-sp800-190", "NIST SP 800-190"),
-        ("nist-800-190", "NIST SP 800-190"),
+        ("800-190", "NIST SP 800-190"),
         ("nist-ssdf", "NIST SSDF"),
         ("ssdf", "NIST SSDF"),
         ("hipaa", "HIPAA"),
@@ -332,4 +338,44 @@ fn evidence(check: &Check) -> Vec<String> {
                 .to_owned()
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_named_once() {
+        let item = CheckItem {
+            fingerprint: None,
+            name: "CVE-2026-31817".to_owned(),
+            severity: Some(writ_model::Severity::High),
+            text: "libexpat1 2.6.2-1".to_owned(),
+            location: Some(Location::Package {
+                purl: None,
+                name: "libexpat1".to_owned(),
+                version: Some("2.6.2-1".to_owned()),
+                path: Some("var/lib/dpkg/status".to_owned()),
+            }),
+            fix: None,
+            exempted_by: None,
+        };
+        assert_eq!(
+            item_line(&item),
+            "CVE-2026-31817  HIGH  libexpat1 2.6.2-1  (var/lib/dpkg/status)"
+        );
+    }
+
+    #[test]
+    fn frameworks_have_names_that_people_know() {
+        for (key, name) in [
+            ("soc2", "SOC 2"),
+            ("sox", "SOX ITGC"),
+            ("800-190", "NIST SP 800-190"),
+            ("ssdf", "NIST SSDF"),
+            ("other\n1", "other 1"),
+        ] {
+            assert_eq!(framework_name(key), name);
+        }
+    }
 }
