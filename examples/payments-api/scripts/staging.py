@@ -3,6 +3,7 @@
 
     python3 scripts/staging.py start [PORT]     returns when the service answers; it goes on in the background
     python3 scripts/staging.py stop
+    python3 scripts/staging.py serve [PORT]     stays in the foreground
 
 The scanner really attacks it, so database and statements live in a throw-away folder (.staging/).
 """
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 from dependencies import ROOT, installed
 
@@ -35,7 +37,9 @@ def serve(port):
         def log_message(self, *arguments):
             pass
 
+    STATE.mkdir(exist_ok=True)
     os.chdir(STATE)
+    Path("payments.db").unlink(missing_ok=True)
     store = Store("payments.db")
     for number, (merchant, minor) in enumerate([("acme", 1250), ("acme", 990), ("zeta", 4200)]):
         store.add(f"c{number}", merchant, "EUR", minor)
