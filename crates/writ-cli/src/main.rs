@@ -1,2 +1,58 @@
-//! The binary `writ`.
-fn main() {}
+//! The binary `writ`: argument parsing and printing, nothing else.
+
+mod args;
+mod commands;
+mod context;
+mod edge;
+mod emit;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use writ_render::{EdgeError, Format};
+
+use crate::args::{Cli, Command};
+use crate::context::Context;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = match Context::new(&cli.global) {
+        Ok(context) => context,
+        Err(error) => return report(&error, None),
+    };
+    match dispatch(&cli, &context) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => report(&error, Some(&context)),
+    }
+}
+
+fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
+    let here = std::env::current_dir()
+        .map_err(|error| edge::cannot_tell("cannot read the current folder").because(error))?;
+    use crate::edge::Edge;
+    match &cli.command {
+        Some(Command::Hook(command)) => commands::hook::run(command, &here),
+        Some(Command::Inspect(args)) => commands::inspect::run(context, args),
+        Some(Command::Completion { shell }) => Ok(commands::shell::completion(*shell)),
+        Some(Command::Man { dir }) => commands::shell::man(dir.as_deref()),
+        _ => Ok(0),
+    }
+}
+
+/// Prints an error where people or programs read it, and gives its exit code.
+fn report(error: &EdgeError, context: Option<&Context>) -> ExitCode {
+    let format = context.map_or(Format::Human, Context::stdout_format);
+    if matches!(format, Format::Json | Format::Jsonl) {
+        println!("{}", writ_render::error::json(error).trim_end());
+    }
+    let surroundings = writ_render::Context {
+        color: context.is_some_and(|context| context.color && context.stderr_tty),
+        width: context.map_or(80, |context| context.width),
+        ..writ_render::Context::default()
+    };
+    let text = writ_render::error::human(error, &surroundings);
+    // Nothing is left to do where standard error is closed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(error.exit_code)
+}
