@@ -98,8 +98,18 @@ provenance := {
 
 provenance_items := input.evidence.provenance
 
-provenance_commits := {commit | some item in provenance_items; some commit in item.facts.commits}
+# The commits among the sources that the build names, and the commit that the statement is about.
+provenance_commits contains commit if {
+	some item in provenance_items
+	some source in item.facts.buildDefinition.resolvedDependencies
+	commit := source.digest.gitCommit
+}
+
+provenance_commits contains commit if {
+	some item in provenance_items
+	commit := item.subject.commit
+}
 
 other_commits := sort([commit | some commit in provenance_commits; commit != input.subject.commit])
 
-builder := concat(", ", sort({object.get(item.facts, "builder", "an unnamed builder") | some item in provenance_items}))
+builder := concat(", ", sort({object.get(item.facts, ["runDetails", "builder", "id"], "an unnamed builder") | some item in provenance_items}))

@@ -9,19 +9,13 @@ person(account) := object.get(object.get(input.people, account, {}), "person", a
 machine(account) if input.people[account].machine == true
 
 # Everybody who wrote, committed or co-wrote any commit of the change.
-authors := {person(p.principal) | some p in input.run.change.people}
+authors := {person(p) | some p in input.run.authors}
 
 # Why the list of authors cannot be trusted.
-authors_doubt := input.run.change.incomplete if input.run.change.incomplete
-
-authors_doubt := "the change has more commits than were looked at" if {
-	not input.run.change.incomplete
-	input.run.change.truncated == true
-}
+authors_doubt := "history was cut off: not all commits of the change were there" if input.run.shallow == true
 
 authors_doubt := "the run names no author" if {
-	not input.run.change.incomplete
-	not input.run.change.truncated
+	not input.run.shallow
 	count(authors) == 0
 }
 
@@ -35,35 +29,37 @@ doubtful := {
 
 # METADATA
 # title: The change has an approved request
-# description: A ticket or merge request that somebody approved before the release.
+# description: A merge request that at least one person approved, whoever that is; CHG-02 asks who.
 # custom:
 #   evidence: [code-review]
+#   release: true
 requested := {
 	"state": "pass",
-	"title": sprintf("The change is requested by %s", [concat(", ", [r.id | some r in approved_requests])]),
-	"found": [sprintf("%s approved", [lib.count_of(count(approved_requests), "request", "requests")])],
-} if count(approved_requests) > 0
+	"title": sprintf("The change is requested by %s and approved", [concat(", ", requests)]),
+	"found": [sprintf("%s, approved by %s", [lib.count_of(count(requests), "request", "requests"), lib.count_of(count(approving_reviewers), "person", "people")])],
+} if {
+	count(requests) > 0
+	count(approving_reviewers) > 0
+}
 
 requested := {
 	"state": "waiting",
 	"code": "not-approved",
 	"title": "The request of this change is not approved yet",
-	"found": [sprintf("%s is '%s'", [r.id, r.state]) | some r in requests],
+	"found": [sprintf("%s has no approval", [concat(", ", requests)])],
 } if {
 	count(requests) > 0
-	count(approved_requests) == 0
+	count(approving_reviewers) == 0
 }
 
 requested := {
 	"state": "missing",
 	"code": "no-request",
 	"title": "No request is linked to this change",
-	"found": ["the merge request names no ticket"],
+	"found": ["the record of the review names no merge request"],
 } if count(requests) == 0
 
-requests := [r | some item in input.evidence["code-review"]; r := item.facts.request]
-
-approved_requests := [r | some r in requests; r.state == "approved"]
+requests := sort({item.facts.change | some item in input.evidence["code-review"]; item.facts.change != ""})
 
 # METADATA
 # title: Somebody who wrote none of the commits reviewed the released tree
@@ -117,11 +113,27 @@ reviewed_by_other := {
 	count(objections) == 0
 }
 
-reviews := [r | some item in input.evidence["code-review"]; some r in item.facts.reviews; not machine(r.reviewer)]
+# Reviews by people, of the head of the change; a review of an earlier push no longer counts.
+reviews := [r |
+	some item in input.evidence["code-review"]
+	some r in item.facts.reviews
+	not machine(r.reviewer)
+	r.commit == item.facts.range.head
+]
 
-approving_reviewers := sort({person(r.reviewer) | some r in reviews; r.state == "approved"} - {p | some p in objections})
+# Lists are oldest first: what somebody said last counts, and a comment takes nothing back.
+said(who) := [r.verdict | some r in reviews; person(r.reviewer) == who; r.verdict != "commented"]
 
-objections := sort({person(r.reviewer) | some r in reviews; r.state == "changes-requested"})
+last_said(who) := words[count(words) - 1] if {
+	words := said(who)
+	count(words) > 0
+}
+
+reviewers := {person(r.reviewer) | some r in reviews}
+
+approving_reviewers := sort({who | some who in reviewers; last_said(who) == "approved"})
+
+objections := sort({who | some who in reviewers; last_said(who) == "changes-requested"})
 
 independent_reviewers := sort({p | some p in approving_reviewers; not p in authors})
 
@@ -158,7 +170,7 @@ approved := {
 	"title": sprintf("Waits for %s by role %s", [lib.count_of(wanted.count - count(counted), "approval", "approvals"), wanted.role]),
 	"found": array.concat(
 		[sprintf("%d of %d approvals", [count(counted), wanted.count])],
-		[sprintf("the approval of %s does not count: %s", [a.facts.approver, reason(a)]) | some a in approvals; not counts(a)],
+		[sprintf("the approval of %s does not count: %s", [a.facts.by.principal, reason(a)]) | some a in approvals; not counts(a)],
 	),
 	"required": approvals_line,
 } if {
@@ -174,40 +186,63 @@ approvals_line := sprintf("%s by role %s, not by an author, proven by %s or bett
 
 is_rejection(item) if endswith(item.predicate, ":rejection:v1")
 
-approvals := [item | some item in input.evidence.approval; not is_rejection(item)]
+about_release := [item | some item in input.evidence.approval; object.get(item.facts, "about", "release") == "release"]
 
-rejecters := sort({person(item.facts.approver) | some item in input.evidence.approval; is_rejection(item)})
+approvals := [item | some item in about_release; not is_rejection(item)]
+
+rejecters := sort({person(item.facts.by.principal) | some item in about_release; is_rejection(item)})
 
 counts(a) if reason(a) == ""
 
-counted := sort({person(a.facts.approver) | some a in approvals; counts(a)})
+counted := sort({person(a.facts.by.principal) | some a in approvals; counts(a)})
 
-reason(a) := "a machine does not approve" if machine(a.facts.approver)
+reason(a) := "a machine does not approve" if machine(a.facts.by.principal)
 
 reason(a) := "wrote part of the change" if {
-	not machine(a.facts.approver)
-	person(a.facts.approver) in authors
+	not machine(a.facts.by.principal)
+	person(a.facts.by.principal) in authors
 }
 
 reason(a) := sprintf("does not hold role %s", [wanted.role]) if {
-	not machine(a.facts.approver)
-	not person(a.facts.approver) in authors
-	not holds(a.facts.approver)
+	not machine(a.facts.by.principal)
+	not person(a.facts.by.principal) in authors
+	not holds(a.facts.by.principal)
 }
 
-reason(a) := sprintf("proven only by %s", [a.facts.assurance]) if {
-	not machine(a.facts.approver)
-	not person(a.facts.approver) in authors
-	holds(a.facts.approver)
+reason(a) := sprintf("proven only by %s", [a.facts.by.assurance]) if {
+	not machine(a.facts.by.principal)
+	not person(a.facts.by.principal) in authors
+	holds(a.facts.by.principal)
 	not sure(a)
 }
 
-reason(a) := "" if {
-	not machine(a.facts.approver)
-	not person(a.facts.approver) in authors
-	holds(a.facts.approver)
+reason(a) := "given for another bundle of controls" if {
+	eligible(a)
 	sure(a)
+	other_bundle(a)
 }
+
+reason(a) := "it has lapsed" if {
+	eligible(a)
+	sure(a)
+	not other_bundle(a)
+	a.lapsed
+}
+
+reason(a) := "" if {
+	eligible(a)
+	sure(a)
+	not other_bundle(a)
+	not a.lapsed
+}
+
+eligible(a) if {
+	not machine(a.facts.by.principal)
+	not person(a.facts.by.principal) in authors
+	holds(a.facts.by.principal)
+}
+
+other_bundle(a) if a.facts.bundleDigest != input.bundle
 
 holds(account) if wanted.role in input.people[account].roles
 
@@ -220,7 +255,7 @@ level(name) := i if {
 	l == name
 }
 
-sure(a) if level(object.get(a.facts, "assurance", "local-user")) >= level(input.floor.assurance)
+sure(a) if level(object.get(a.facts.by, "assurance", "local-user")) >= level(input.floor.assurance)
 
 # METADATA
 # title: No author approves or deploys the change
@@ -267,12 +302,12 @@ separated := {
 	count(deploying_authors) > 0
 }
 
-approvers := {person(a.facts.approver) | some a in approvals}
+approvers := {person(a.facts.by.principal) | some a in approvals}
 
 deployers := {person(item.facts.deployer) |
 	some item in input.evidence.deployment
-	item.subject.artifact == input.subject.artifact
-	item.subject.environment == input.environment
+	item.facts.release.artifact == input.subject.artifact
+	item.facts.release.environment == input.environment
 }
 
 both := sort(approvers & authors)
@@ -289,15 +324,15 @@ deployed_equals_approved := {
 	"state": "pass",
 	"title": "The deployed digest is the approved one",
 	"found": [sprintf("%s in %s", [input.subject.artifact, input.environment])],
-} if last_here.subject.artifact == input.subject.artifact
+} if last_here.facts.release.artifact == input.subject.artifact
 
 deployed_equals_approved := {
 	"state": "fail",
 	"code": "other-digest",
 	"title": "Another digest than the approved one was deployed",
-	"found": [sprintf("%s in %s", [object.get(last_here.subject, "artifact", "no digest"), input.environment])],
+	"found": [sprintf("%s in %s", [object.get(last_here.facts.release, "artifact", "no digest"), input.environment])],
 	"required": sprintf("%s in %s", [object.get(input.subject, "artifact", "the approved digest"), input.environment]),
-} if last_here.subject.artifact != input.subject.artifact
+} if last_here.facts.release.artifact != input.subject.artifact
 
 deployed_equals_approved := {
 	"state": "missing",
@@ -306,7 +341,7 @@ deployed_equals_approved := {
 	"found": [sprintf("0 deployments into %s", [input.environment])],
 } if count(deployed_here) == 0
 
-deployed_here := [item | some item in input.evidence.deployment; item.subject.environment == input.environment]
+deployed_here := [item | some item in input.evidence.deployment; item.facts.release.environment == input.environment]
 
 last_here := item if {
 	some item in deployed_here
@@ -334,10 +369,10 @@ emergencies_reviewed := {
 	"code": "overdue",
 	"title": sprintf("%s without a review after %d hours", [lib.count_of(count(late), "emergency is", "emergencies are"), input.with.hours]),
 	"found": [sprintf("%d of %s", [count(late), lib.count_of(count(opened), "emergency", "emergencies")])],
-	"items": [{"name": item.facts.number, "text": sprintf("opened %d hours ago, not reviewed by another person", [lib.div(input.as_of - item.recorded_at, 3600000000)])} | some item in late],
+	"items": [{"name": short(item.id), "text": sprintf("opened %d hours ago, not reviewed by another person", [lib.div(input.as_of - item.recorded_at, 3600000000)])} | some item in late],
 } if count(late) > 0
 
-opened := [item | some item in input.evidence["break-glass"]; item.facts.action == "opened"]
+opened := [item | some item in input.evidence["break-glass"]; item.facts.form == "open"]
 
 late := [item |
 	some item in opened
@@ -347,10 +382,12 @@ late := [item |
 
 reviewed(item) if {
 	some review in input.evidence["break-glass"]
-	review.facts.action == "reviewed"
-	review.facts.number == item.facts.number
-	person(review.facts.reviewer) != person(item.facts.requester)
+	review.facts.form == "review"
+	review.facts.opening == item.id
+	person(review.facts.by.principal) != person(item.facts.by.principal)
 }
+
+short(id) := substring(id, 0, 13)
 
 # METADATA
 # title: The digest to go back to is known

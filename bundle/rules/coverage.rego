@@ -43,9 +43,9 @@ at_least := {
 
 percent := max([input.with.percent, input.floor.coverage_percent])
 
-covered := sum([item.facts.linesCovered | some item in input.evidence.coverage])
+covered := sum([item.facts.lines.covered | some item in input.evidence.coverage])
 
-total := sum([item.facts.linesTotal | some item in input.evidence.coverage])
+total := sum([item.facts.lines.total | some item in input.evidence.coverage])
 
 # The least whole number of lines that is at least the percentage: never rounded in our favour.
 needed := lib.div((total * percent) + 99, 100)
@@ -56,10 +56,10 @@ needed_line := sprintf("%d %% of %s lines = %s", [percent, lib.grouped(total), l
 
 found := array.concat(
 	[sprintf("%s of %s lines covered%s", [lib.grouped(covered), lib.grouped(total), from_report])],
-	[sprintf("this change adds %s lines, %s covered (%s)", [lib.grouped(n.linesTotal), lib.grouped(n.linesCovered), lib.percent(n.linesCovered, n.linesTotal)]) |
+	[sprintf("this change adds %s lines, %s covered (%s)", [lib.grouped(n.total), lib.grouped(n.covered), lib.percent(n.covered, n.total)]) |
 		some item in input.evidence.coverage
 		n := item.facts.newLines
-		n.linesTotal > 0
+		n.total > 0
 	],
 )
 
@@ -67,18 +67,18 @@ from_report := sprintf(", from %s", [concat(", ", paths)]) if count(paths) > 0
 
 from_report := "" if count(paths) == 0
 
-paths := [item.facts.path | some item in input.evidence.coverage; item.facts.path != ""]
+paths := [item.facts.report.name | some item in input.evidence.coverage; item.facts.report.name != ""]
 
 # Files with the most uncovered lines first.
 least_covered := [file |
 	some [_, path, file] in sort([[0 - missing, f.path, entry] |
 		some item in input.evidence.coverage
-		some f in item.facts.files
-		missing := f.linesTotal - f.linesCovered
+		some f in item.facts.leastCovered
+		missing := f.total - f.covered
 		missing > 0
 		entry := {
 			"name": f.path,
-			"text": sprintf("%s of %s lines are not covered%s", [lib.grouped(missing), lib.grouped(f.linesTotal), at_lines(f)]),
+			"text": sprintf("%s of %s lines are not covered%s", [lib.grouped(missing), lib.grouped(f.total), at_lines(f)]),
 			"location": {"kind": "file", "path": f.path},
 		}
 	])

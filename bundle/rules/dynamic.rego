@@ -34,14 +34,14 @@ passed_stage := {
 	"state": "pass",
 	"title": sprintf("This digest passed %s", [input.with.environment]),
 	"found": [sprintf("deployed to %s, ledger entry %s", [input.with.environment, lib.grouped(last_stage.index)])],
-} if last_stage.facts.result == "succeeded"
+} if last_stage.facts.outcome == "succeeded"
 
 passed_stage := {
 	"state": "fail",
 	"code": "unhealthy",
 	"title": sprintf("The deployment to %s did not succeed", [input.with.environment]),
-	"found": [sprintf("the latest deployment of this digest to %s ended as '%s'", [input.with.environment, last_stage.facts.result])],
-} if last_stage.facts.result != "succeeded"
+	"found": [sprintf("the latest deployment of this digest to %s ended as '%s'", [input.with.environment, last_stage.facts.outcome])],
+} if last_stage.facts.outcome != "succeeded"
 
 passed_stage := {
 	"state": "missing",
@@ -52,8 +52,8 @@ passed_stage := {
 
 stage_items := [item |
 	some item in input.evidence.deployment
-	item.subject.artifact == input.subject.artifact
-	item.subject.environment == input.with.environment
+	item.facts.release.artifact == input.subject.artifact
+	item.facts.release.environment == input.with.environment
 ]
 
 last_stage := item if {

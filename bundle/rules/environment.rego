@@ -36,9 +36,9 @@ no_drift := {
 	count(drifted) == 0
 }
 
-observed := sum([n | some item in input.evidence["drift-check"]; n := item.looked_at.workloads])
+observed := count([w | some item in input.evidence["drift-check"]; some w in item.facts.running])
 
-drifted := [d | some item in input.evidence["drift-check"]; some d in item.facts.differences]
+drifted := [d | some item in input.evidence["drift-check"]; some d in item.facts.drift]
 
 # METADATA
 # title: The environment was looked at recently
@@ -71,7 +71,7 @@ watched := {
 	"code": "alert",
 	"title": sprintf("%s open", [lib.count_of(count(open_alerts), "critical alert is", "critical alerts are")]),
 	"found": [sprintf("%d open, heartbeat %s", [count(open_alerts), heartbeat_words])],
-	"items": [{"name": a.name, "severity": "critical", "text": object.get(a, "text", "no text")} | some a in open_alerts],
+	"items": [{"name": a.rule, "severity": "critical", "text": a.summary} | some a in open_alerts],
 } if count(open_alerts) > 0
 
 watched := {
@@ -108,7 +108,7 @@ watched := {
 open_alerts := [item.facts |
 	some item in input.evidence["runtime-alert"]
 	item.facts.severity == "critical"
-	item.facts.state == "open"
+	item.facts.state in {"open", "acknowledged"}
 ]
 
 beats := [item.observed_at | some item in input.evidence["runtime-alert"]; item.facts.alive == true]

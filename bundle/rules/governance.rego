@@ -11,36 +11,43 @@ import rego.v1
 #   evidence: [access-review]
 access_reviewed := {
 	"state": "pass",
-	"title": sprintf("Access was reviewed: %s decided", [lib.count_of(access_lines, "line", "lines")]),
-	"found": [sprintf("%s, 0 undecided", [lib.count_of(access_lines, "line", "lines")])],
+	"title": sprintf("Access was reviewed: %s decided", [lib.count_of(accounts, "account", "accounts")]),
+	"found": [sprintf("%s, 0 undecided, %s", [lib.count_of(accounts, "account", "accounts"), lib.count_of(count(exceptions), "exception", "exceptions")])],
 } if {
-	access_lines > 0
+	accounts > 0
 	undecided == 0
-	self_reviewed == 0
+	count(partial) == 0
 }
 
 access_reviewed := {
 	"state": "missing",
 	"code": "empty",
 	"title": "The access review lists nobody",
-	"found": ["0 lines"],
-} if access_lines == 0
+	"found": ["0 accounts"],
+} if accounts == 0
 
 access_reviewed := {
 	"state": "fail",
 	"code": "open",
 	"title": "The access review is not complete",
-	"found": [sprintf("%d of %s undecided, %d decided by the person concerned", [undecided, lib.count_of(access_lines, "line", "lines"), self_reviewed])],
+	"found": array.concat(
+		[sprintf("%d of %s undecided", [undecided, lib.count_of(accounts, "account", "accounts")])],
+		[sprintf("the listing of %s does not hold every account", [system]) | some system in partial],
+	),
 } if {
-	access_lines > 0
-	undecided + self_reviewed > 0
+	accounts > 0
+	undecided + count(partial) > 0
 }
 
-access_lines := sum([item.facts.lines | some item in input.evidence["access-review"]])
+access_reviews := [item.facts | some item in input.evidence["access-review"]]
 
-undecided := sum([item.facts.undecided | some item in input.evidence["access-review"]])
+accounts := sum([r.accounts | some r in access_reviews])
 
-self_reviewed := sum([item.facts.selfReviewed | some item in input.evidence["access-review"]])
+undecided := accounts - sum([n | some r in access_reviews; some key in ["kept", "changed", "removed"]; n := r[key]])
+
+partial := [r.system | some r in access_reviews; r.complete != true]
+
+exceptions := [e | some r in access_reviews; some e in r.exceptions]
 
 # METADATA
 # title: The ledger was verified and witnessed

@@ -6,24 +6,26 @@ import rego.v1
 
 # METADATA
 # title: Every component has an allowed licence
-# description: A choice ("A OR B") needs one side that is allowed, a sum ("A AND B") both. No stated licence is not allowed.
+# description: Read from licence findings of a scanner or from an SBOM's licences. A choice ("A OR B") needs one side that is allowed, a sum ("A AND B") both.
 # custom:
-#   evidence: [sbom]
+#   evidence: []
+#   optional: [dependency-scan, sbom]
 #   with: {allowed: list}
+#   findings: {categories: [license], all: true}
 allowed := {
 	"state": "pass",
 	"title": sprintf("All %s an allowed licence", [lib.count_of(total, "component has", "components have")]),
-	"found": [sprintf("%s under %s", [lib.count_of(total, "component", "components"), lib.count_of(count(licences), "licence", "licences")])],
+	"found": [sprintf("%s, 0 under another licence", [lib.count_of(total, "component", "components")])],
 } if {
 	total > 0
-	count(refused) == 0
+	refused_total == 0
 }
 
 allowed := {
 	"state": "missing",
-	"code": "empty",
-	"title": "The list of components is empty",
-	"found": ["0 components"],
+	"code": "no-licences",
+	"title": "No tool read the licences of the components",
+	"found": ["dependencies or components are on record, their licences are not"],
 } if total == 0
 
 allowed := {
@@ -31,16 +33,22 @@ allowed := {
 	"code": "licence",
 	"title": sprintf("%s a licence that is not allowed", [lib.count_of(refused_total, "component has", "components have")]),
 	"found": [sprintf("%s of %s", [lib.grouped(refused_total), lib.count_of(total, "component", "components")])],
-	"items": [{"name": label(l), "text": sprintf("%s: %s", [lib.count_of(l.count, "component", "components"), concat(", ", object.get(l, "examples", []))])} | some l in refused],
-} if count(refused) > 0
+	"items": array.concat(refused_findings, [{"name": label(l.license), "text": sprintf("%s: %s", [lib.count_of(l.count, "component", "components"), concat(", ", object.get(l, "examples", []))])} | some l in refused]),
+} if refused_total > 0
 
+# Licences as an SBOM counts them.
 licences := [l | some item in input.evidence.sbom; some l in item.facts.licenses]
-
-total := sum([l.count | some l in licences])
 
 refused := [l | some l in licences; not acceptable(l.license)]
 
-refused_total := sum([l.count | some l in refused])
+# Licences as a scanner finds them: one finding per component, its rule is the licence.
+findings := [f | some _, group in input.findings; some f in group.items]
+
+refused_findings := [f | some f in findings; not acceptable(f.rule)]
+
+total := sum([l.count | some l in licences]) + count(findings)
+
+refused_total := sum([l.count | some l in refused]) + count(refused_findings)
 
 acceptable(expression) if {
 	some choice in split(expression, " OR ")
@@ -49,6 +57,6 @@ acceptable(expression) if {
 	}
 }
 
-label(l) := l.license if l.license != ""
+label(license) := license if license != ""
 
-label(l) := "no licence stated" if l.license == ""
+label("") := "no licence stated"

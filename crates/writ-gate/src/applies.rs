@@ -2,7 +2,7 @@
 //! none" makes a control n/a; a stage that was left out of the pipeline never does.
 
 use serde_json::Value;
-use writ_model::EvidenceItem;
+use writ_model::{EvidenceItem, Subject};
 
 use crate::control::Applies;
 use crate::inputs::Inputs;
@@ -17,9 +17,19 @@ pub const RUN_PREDICATE: &str = "urn:writ:predicate:run:v1";
 pub fn latest_run<'a>(inputs: &'a Inputs, floor: &Floor) -> Option<&'a EvidenceItem> {
     visible(inputs)
         .filter(|item| item.predicate_type == RUN_PREDICATE && item.service == inputs.service)
-        .filter(|item| same_commit(&item.subject, &inputs.subject))
+        .filter(|item| same_commit(&subject_of_run(item), &inputs.subject))
         .filter(|item| !item.dirty && reaches(item, floor))
         .max_by_key(|item| item.index)
+}
+
+/// A run is also about the trees that it names: a squash or rebase keeps them.
+fn subject_of_run(item: &EvidenceItem) -> Subject {
+    let mut subject = item.subject.clone();
+    if subject.tree.is_none() {
+        let tree = item.facts.get("headTree").and_then(Value::as_str);
+        subject.tree = tree.map(str::to_owned);
+    }
+    subject
 }
 
 /// Why the control does not apply, or `None` when it applies (or nobody can tell).
@@ -45,7 +55,7 @@ pub fn not_applicable(
         Applies::Lockfile => {
             none(&["lockfiles"]).then_some("no dependency lock file is in this commit")
         }
-        Applies::Infrastructure => none(&["terraform", "kubernetes", "dockerfiles"])
+        Applies::Infrastructure => none(&["terraformFiles", "kubernetesFiles", "dockerfiles"])
             .then_some("no infrastructure file is in this commit"),
         Applies::Source => {
             none(&["languages"]).then_some("no source code that can be analysed is in this commit")

@@ -1,11 +1,12 @@
-//! Exemptions: granted by somebody else, scoped, not ended, not revoked, within the control's cap.
+//! Exemptions: granted by somebody else, scoped, not ended, not taken back, within the control's
+//! cap. Read from the steps of `urn:writ:predicate:exemption:v1`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use writ_model::{
-    Assurance, EvidenceId, EvidenceItem, EvidenceType, ExemptionRef, Finding, Location,
-    PrincipalId, Span, Timestamp,
+    Assurance, Digest, EvidenceId, EvidenceItem, EvidenceType, ExemptionRef, Finding, PrincipalId,
+    Span, Timestamp,
 };
 
 use crate::control::{Control, Exempt};
@@ -13,77 +14,77 @@ use crate::inputs::Inputs;
 use crate::profile::Floor;
 use crate::select::visible;
 
-/// What an exemption statement says, as the predicate `urn:writ:predicate:exemption:v1` carries it.
+/// One step in the life of an exemption, as far as the gate needs it.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Facts {
-    /// `requested`, `granted`, `rejected` or `revoked`.
-    action: String,
-    #[serde(default)]
-    number: Option<String>,
-    #[serde(default)]
-    request: Option<EvidenceId>,
-    #[serde(default)]
-    controls: Vec<String>,
-    #[serde(default)]
-    findings: Vec<String>,
-    #[serde(default)]
-    scope: Scope,
-    #[serde(default)]
-    requester: Option<PrincipalId>,
-    #[serde(default)]
-    decided_by: Option<PrincipalId>,
-    #[serde(default)]
-    assurance: Option<Assurance>,
-    #[serde(default)]
-    expires_at: Option<Timestamp>,
+#[serde(tag = "form", rename_all = "kebab-case")]
+enum Step {
+    Request(Request),
+    Grant(Grant),
+    Deny(Answer),
+    Revoke(Answer),
+    Expire(Answer),
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Scope {
+struct Request {
+    controls: Vec<String>,
     #[serde(default)]
-    environment: Option<String>,
+    environments: Vec<String>,
     #[serde(default)]
-    artifact: Option<writ_model::Digest>,
+    findings: Vec<Digest>,
     #[serde(default)]
-    path: Option<String>,
+    identifiers: Vec<String>,
+    requested_by: Actor,
+    expires_at: Timestamp,
+    /// Human number, assigned in ledger order by whoever keeps the ledger.
+    #[serde(default)]
+    number: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Grant {
+    request: EvidenceId,
+    by: Actor,
+    expires_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Answer {
+    request: EvidenceId,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Actor {
+    principal: PrincipalId,
+    #[serde(default)]
+    assurance: Option<Assurance>,
 }
 
 /// An exemption that is in force for these inputs.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
-    pub id: EvidenceId,
+    id: EvidenceId,
     pub number: String,
-    pub expires_at: Timestamp,
-    /// Fingerprints or identifiers; empty means the whole check.
-    findings: BTreeSet<String>,
-    path: Option<String>,
+    expires_at: Timestamp,
+    fingerprints: BTreeSet<Digest>,
+    names: BTreeSet<String>,
 }
 
 impl Live {
+    /// Whether it is for the whole check and not for named findings.
     pub(crate) fn covers_whole_check(&self) -> bool {
-        self.findings.is_empty() && self.path.is_none()
+        self.fingerprints.is_empty() && self.names.is_empty()
     }
 
     pub(crate) fn covers(&self, finding: &Finding) -> bool {
-        let named = self.findings.is_empty()
-            || self.findings.contains(&finding.fingerprint.to_string())
-            || self.findings.contains(&finding.fingerprint.to_hex())
-            || self.findings.contains(&finding.rule)
+        self.fingerprints.contains(&finding.fingerprint)
+            || self.names.contains(&finding.rule)
             || finding
                 .identifiers
                 .iter()
-                .any(|i| self.findings.contains(&i.value));
-        let placed = self
-            .path
-            .as_ref()
-            .is_none_or(|path| match &finding.location {
-                Location::File { path: at, .. } => below(at, path),
-                Location::Package { path: Some(at), .. } => below(at, path),
-                _ => false,
-            });
-        !self.covers_whole_check() && named && placed
+                .any(|i| self.names.contains(&i.value))
     }
 
     pub(crate) fn reference(&self, covers: u64) -> ExemptionRef {
@@ -96,143 +97,91 @@ impl Live {
     }
 }
 
-fn below(path: &str, folder: &str) -> bool {
-    let folder = folder.trim_end_matches('/');
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The exemptions in force for `control`, oldest first.
+/// The exemptions in force for `control`, in ledger order.
 pub(crate) fn live(inputs: &Inputs, floor: &Floor, control: &Control) -> Vec<Live> {
     let Exempt::By { by, max_days } = &control.exempt else {
         return Vec::new();
     };
-    let statements: Vec<(&EvidenceItem, Facts)> = visible(inputs)
-        .filter(|item| {
-            item.evidence_type == EvidenceType::Exemption && item.service == inputs.service
-        })
-        .filter_map(|item| Some((item, parse(item)?)))
-        .collect();
-    let requests: BTreeMap<EvidenceId, &Facts> = statements
-        .iter()
-        .filter(|(_, facts)| facts.action == "requested")
-        .map(|(item, facts)| (item.id, facts))
-        .collect();
-    let withdrawn: BTreeSet<String> = statements
-        .iter()
-        .filter(|(_, facts)| facts.action == "rejected" || facts.action == "revoked")
-        .flat_map(|(_, facts)| {
-            let request = facts.request.map(|id| id.to_string());
-            facts.number.clone().into_iter().chain(request)
-        })
-        .collect();
-    statements
-        .iter()
-        .filter(|(_, facts)| facts.action == "granted")
+    let cap = Span::from_secs(i64::from(*max_days) * 86_400);
+    let mut requests: BTreeMap<EvidenceId, Request> = BTreeMap::new();
+    let mut ended: BTreeSet<EvidenceId> = BTreeSet::new();
+    let mut grants: BTreeMap<u64, (&EvidenceItem, Grant)> = BTreeMap::new();
+    for item in visible(inputs) {
+        if item.evidence_type != EvidenceType::Exemption {
+            continue;
+        }
+        match parse(item) {
+            // Only the request names the service; answers are joined to it by its id.
+            Some(Step::Request(request)) if item.service == inputs.service => {
+                requests.insert(item.id, request);
+            }
+            Some(Step::Grant(grant)) => {
+                grants.insert(item.index, (item, grant));
+            }
+            Some(Step::Deny(answer) | Step::Revoke(answer) | Step::Expire(answer)) => {
+                ended.insert(answer.request);
+            }
+            _ => {}
+        }
+    }
+    grants
+        .into_values()
         .filter_map(|(item, grant)| {
-            // The request says what was asked for; the grant may only repeat or narrow it.
-            let request = grant.request.and_then(|id| requests.get(&id).copied());
-            let asked = request.unwrap_or(grant);
-            let requester = request
-                .and_then(|r| r.requester.as_ref())
-                .or(grant.requester.as_ref())?;
-            let granter = grant.decided_by.as_ref()?;
-            let number = grant.number.clone().or_else(|| asked.number.clone())?;
-            let request_id = grant.request.map(|id| id.to_string()).unwrap_or_default();
-            let cap = item
-                .recorded_at
-                .plus(Span::from_secs(i64::from(*max_days) * 86_400));
-            let expires_at = grant.expires_at.or(asked.expires_at)?.min(cap);
-            let in_force = grant_names(grant, asked, &control.id)
-                && !withdrawn.contains(&number)
-                && !withdrawn.contains(&request_id)
+            let request = requests.get(&grant.request)?;
+            let expires_at = grant
+                .expires_at
+                .min(request.expires_at)
+                .min(item.recorded_at.plus(cap));
+            let here = request.environments.is_empty()
+                || request.environments.contains(&inputs.environment);
+            let in_force = request.controls.contains(&control.id)
+                && here
+                && !ended.contains(&grant.request)
                 && expires_at > inputs.as_of
-                && !same_person(inputs, requester, granter)
-                && may_grant(inputs, floor, grant.assurance, granter, by)
-                && in_scope(&asked.scope, inputs)
-                && in_scope(&grant.scope, inputs);
+                && !same_person(inputs, &request.requested_by.principal, &grant.by.principal)
+                && may_grant(inputs, floor, &grant.by, by);
             in_force.then(|| Live {
                 id: item.id,
-                number,
-                expires_at,
-                findings: narrowed(&asked.findings, &grant.findings),
-                path: grant
-                    .scope
-                    .path
+                number: request
+                    .number
                     .clone()
-                    .or_else(|| asked.scope.path.clone()),
+                    .unwrap_or_else(|| grant.request.short()),
+                expires_at,
+                fingerprints: request.findings.iter().copied().collect(),
+                names: request.identifiers.iter().cloned().collect(),
             })
         })
         .collect()
 }
 
-fn parse(item: &EvidenceItem) -> Option<Facts> {
+fn parse(item: &EvidenceItem) -> Option<Step> {
     let map: serde_json::Map<_, _> = item.facts.clone().into_iter().collect();
     serde_json::from_value(serde_json::Value::Object(map)).ok()
 }
 
-fn grant_names(grant: &Facts, asked: &Facts, control: &str) -> bool {
-    let names = |facts: &Facts| facts.controls.iter().any(|id| id == control);
-    names(asked) && (grant.controls.is_empty() || names(grant))
-}
-
-/// What both name; a grant that names nothing repeats the request.
-fn narrowed(asked: &[String], granted: &[String]) -> BTreeSet<String> {
-    let asked: BTreeSet<String> = asked.iter().cloned().collect();
-    if granted.is_empty() {
-        return asked;
-    }
-    let granted: BTreeSet<String> = granted.iter().cloned().collect();
-    if asked.is_empty() {
-        return granted;
-    }
-    let both: BTreeSet<String> = asked.intersection(&granted).cloned().collect();
-    if both.is_empty() {
-        // Nothing in common: an exemption for nothing, never one for everything.
-        return BTreeSet::from([String::new()]);
-    }
-    both
-}
-
-fn in_scope(scope: &Scope, inputs: &Inputs) -> bool {
-    let environment = scope.environment.as_ref();
-    environment.is_none_or(|name| *name == inputs.environment)
-        && (scope.artifact.is_none() || scope.artifact == inputs.subject.artifact)
-}
-
 /// Whether two accounts belong to one person, as far as the approved bindings say.
-pub(crate) fn same_person(inputs: &Inputs, a: &PrincipalId, b: &PrincipalId) -> bool {
+fn same_person(inputs: &Inputs, a: &PrincipalId, b: &PrincipalId) -> bool {
     person(inputs, a) == person(inputs, b)
 }
 
 fn person<'a>(inputs: &'a Inputs, account: &'a PrincipalId) -> &'a PrincipalId {
-    inputs
-        .bindings
-        .get(account)
+    let known = inputs.bindings.get(account);
+    known
         .and_then(|facts| facts.person.as_ref())
         .unwrap_or(account)
 }
 
 /// Above the floor `local-user` the granter must be bound to the team or role that decides.
-fn may_grant(
-    inputs: &Inputs,
-    floor: &Floor,
-    assurance: Option<Assurance>,
-    granter: &PrincipalId,
-    by: &str,
-) -> bool {
-    let known = inputs.bindings.get(granter);
+fn may_grant(inputs: &Inputs, floor: &Floor, granter: &Actor, by: &str) -> bool {
+    let known = inputs.bindings.get(&granter.principal);
     if known.is_some_and(|facts| facts.machine) {
         return false;
     }
-    let sure = assurance.unwrap_or(Assurance::LocalUser) >= floor.assurance;
+    let sure = granter.assurance.unwrap_or(Assurance::LocalUser) >= floor.assurance;
     let entitled = floor.assurance == Assurance::LocalUser
         || known.is_some_and(|facts| {
-            facts.teams.iter().any(|team| team == by)
-                || facts
-                    .roles
-                    .iter()
-                    .any(|role| format!("{role:?}").eq_ignore_ascii_case(by))
+            let role = |role: &writ_model::Role| format!("{role:?}").eq_ignore_ascii_case(by);
+            facts.teams.iter().any(|team| team == by) || facts.roles.iter().any(role)
         });
     sure && entitled
 }

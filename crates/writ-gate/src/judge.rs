@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use writ_model::{Check, EvidenceItem, EvidenceType, State};
+use writ_model::{Check, EvidenceItem, EvidenceType, State, Timestamp};
 
 use crate::applies::not_applicable;
 use crate::bundle::Bundle;
@@ -474,6 +474,8 @@ impl Case<'_> {
                 "subject".into(),
                 serde_json::to_value(&self.inputs.subject).unwrap_or(Value::Null),
             );
+            let digest = self.bundle.reference.digest;
+            input.insert("bundle".into(), digest.to_string().into());
             input.insert("people".into(), self.people());
         }
         if needs.floor {
@@ -508,7 +510,7 @@ impl Case<'_> {
             "looked_at": looked_at,
             "counts": item.counts,
             "suppressed": item.suppressed,
-            "facts": item.facts,
+            "facts": facts_of(item, rule.needs.clock),
         });
         if let Value::Object(map) = &mut value {
             if rule.needs.clock {
@@ -516,7 +518,9 @@ impl Case<'_> {
                 map.insert("recorded_at".into(), item.recorded_at.micros().into());
             }
             if rule.needs.release {
+                map.insert("id".into(), item.id.to_string().into());
                 map.insert("index".into(), item.index.into());
+                map.insert("lapsed".into(), has_lapsed(item, self.inputs.as_of).into());
                 map.insert("signer".into(), item.signer.clone().into());
                 let subject = serde_json::to_value(&item.subject).unwrap_or(Value::Null);
                 map.insert("subject".into(), subject);
@@ -608,4 +612,53 @@ impl Case<'_> {
             item.exempted_by = Some(live.number.clone());
         }
     }
+}
+
+/// The facts of an item as rules read them: those of a tool (`facts.facts`) beside those of the
+/// predicate; with `times`, every instant `xAt` also as microseconds `xAtMicros`, because rules
+/// have no clock to parse it with.
+fn facts_of(item: &EvidenceItem, times: bool) -> Value {
+    let mut facts: Map<String, Value> = item.facts.clone().into_iter().collect();
+    if let Some(Value::Object(inner)) = facts.remove("facts") {
+        for (name, value) in inner {
+            facts.entry(name).or_insert(value);
+        }
+    }
+    let mut facts = Value::Object(facts);
+    if times {
+        add_micros(&mut facts, 0);
+    }
+    facts
+}
+
+fn add_micros(value: &mut Value, depth: usize) {
+    if depth > 8 {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            let instants: Vec<(String, i64)> = map
+                .iter()
+                .filter(|(name, _)| name.ends_with("At"))
+                .filter_map(|(name, value)| {
+                    let at: Timestamp = value.as_str()?.parse().ok()?;
+                    Some((format!("{name}Micros"), at.micros()))
+                })
+                .collect();
+            for value in map.values_mut() {
+                add_micros(value, depth + 1);
+            }
+            map.extend(instants.into_iter().map(|(name, at)| (name, at.into())));
+        }
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|value| add_micros(value, depth + 1)),
+        _ => {}
+    }
+}
+
+/// Whether what a person said is over.
+fn has_lapsed(item: &EvidenceItem, as_of: Timestamp) -> bool {
+    let end = item.facts.get("expiresAt").and_then(Value::as_str);
+    end.is_some_and(|text| text.parse::<Timestamp>().is_ok_and(|end| end <= as_of))
 }

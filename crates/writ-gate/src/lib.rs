@@ -17,6 +17,7 @@ mod fixture;
 mod framework;
 mod inputs;
 mod judge;
+mod lint;
 mod manifest;
 mod message;
 mod profile;
@@ -35,6 +36,7 @@ pub use findings::place;
 pub use fixture::{Prepared, TestOutcome, prepare, test_controls};
 pub use framework::{Framework, Requirement};
 pub use inputs::{FindingsSource, Inputs, PrincipalFacts};
+pub use lint::lint;
 pub use manifest::{
     EvidencePointer, Manifest, ReplayError, ReplayLoader, decision_payload, replay,
 };

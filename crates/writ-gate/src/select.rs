@@ -45,13 +45,13 @@ impl Join {
             | T::DependencyScan
             | T::IacScan
             | T::CodeReview
-            | T::PipelineDefinition
             | T::SegregationOfDuties => Self::Commit,
             T::Sbom => Self::ArtifactOrCommit,
             T::ContainerScan | T::ImageSignature | T::Provenance | T::Dast => Self::Artifact,
             T::Approval => Self::Release,
             T::DriftCheck | T::HostProfile | T::RuntimeAlert => Self::Environment,
             T::Deployment
+            | T::PipelineDefinition
             | T::Rollback
             | T::BranchProtection
             | T::VulnerabilitySla
@@ -81,10 +81,9 @@ pub fn readable<'a>(
 ) -> impl Iterator<Item = &'a EvidenceItem> {
     visible(inputs).filter(move |item| {
         item.evidence_type == kind
-            // A run is read as such (`input.run`), never as one more piece of its type.
-            && item.predicate_type != RUN_PREDICATE
-            && (item.service == inputs.service || (store_wide(kind) && item.service.is_empty()))
-            && joins(Join::of(kind), &item.subject, inputs)
+            && speaks_for(kind, &item.predicate_type)
+            && about_service(item, kind, inputs)
+            && joins(join_of(item), item, inputs)
     })
 }
 
@@ -96,8 +95,71 @@ pub fn visible(inputs: &Inputs) -> impl Iterator<Item = &EvidenceItem> {
         .filter(|item| item.index < inputs.ledger.size && item.recorded_at <= inputs.as_of)
 }
 
-fn joins(join: Join, item: &Subject, inputs: &Inputs) -> bool {
+/// Some types are also given to statements that are about the record and not about the fact: a run
+/// is read as such, decisions and keys are no proof that the ledger verifies.
+fn speaks_for(kind: EvidenceType, predicate: &str) -> bool {
+    use EvidenceType as T;
+    let own = |name: &str| predicate == format!("urn:writ:predicate:{name}:v1");
+    match kind {
+        T::AuditLog | T::Retention => own("probe"),
+        T::PipelineDefinition => own("definition"),
+        T::Provenance => predicate.starts_with("https://slsa.dev/provenance/"),
+        _ => predicate != RUN_PREDICATE,
+    }
+}
+
+/// Statements of people carry their service inside the release; steps that answer another
+/// statement (a grant, a review) carry none and are joined by what they answer.
+fn about_service(item: &EvidenceItem, kind: EvidenceType, inputs: &Inputs) -> bool {
+    use EvidenceType as T;
+    let service = match fact(item, "release", "service") {
+        Some(service) if item.service.is_empty() => service,
+        _ => item.service.as_str(),
+    };
+    let may_be_silent = store_wide(kind)
+        || matches!(
+            kind,
+            T::BreakGlass
+                | T::Approval
+                | T::PipelineDefinition
+                | T::Provenance
+                | T::Sbom
+                | T::UnitTest
+        );
+    service == inputs.service || (service.is_empty() && may_be_silent)
+}
+
+/// An approval of a definition is about no release.
+fn join_of(item: &EvidenceItem) -> Join {
+    let about = item.facts.get("about").and_then(serde_json::Value::as_str);
+    match item.evidence_type {
+        EvidenceType::Approval if about.is_some_and(|about| about != "release") => Join::Service,
+        kind => Join::of(kind),
+    }
+}
+
+fn fact<'a>(item: &'a EvidenceItem, name: &str, field: &str) -> Option<&'a str> {
+    item.facts.get(name)?.get(field)?.as_str()
+}
+
+/// The join keys of an item: of its statement, or of the release that it names.
+fn subject_of(item: &EvidenceItem) -> Subject {
+    let mut subject = item.subject.clone();
+    if let Some(environment) = fact(item, "release", "environment") {
+        subject.environment = Some(environment.to_owned());
+    }
+    if let Some(artifact) = fact(item, "release", "artifact").and_then(|text| text.parse().ok()) {
+        subject.artifact = Some(artifact);
+    }
+    if let Some(commit) = fact(item, "release", "commit") {
+        subject.commit = Some(commit.to_owned());
+    }
+    subject
+}
+
+fn joins(join: Join, item: &EvidenceItem, inputs: &Inputs) -> bool {
     let release = &inputs.subject;
+    let item = &subject_of(item);
     let environment = item.environment.as_deref() == Some(inputs.environment.as_str());
     match join {
         Join::Commit => same_commit(item, release),
@@ -108,6 +170,26 @@ fn joins(join: Join, item: &Subject, inputs: &Inputs) -> bool {
         Join::Environment => environment,
         Join::Service => true,
     }
+}
+
+/// What tells apart several pieces of evidence of one type and tool: the stage, the scope, the
+/// person, the alert, the thing that was asked. The latest of each counts.
+fn instance(item: &EvidenceItem) -> String {
+    let text = |name: &str| item.facts.get(name).and_then(serde_json::Value::as_str);
+    let parts = [
+        Some(item.scope.as_str()),
+        text("stage"),
+        text("target"),
+        text("alert"),
+        text("system"),
+        text("source"),
+        text("digest"),
+        text("about"),
+        text("definition"),
+        fact(item, "by", "principal"),
+        fact(item, "release", "environment"),
+    ];
+    parts.map(Option::unwrap_or_default).join("\u{0}")
 }
 
 /// Same commit, same tree (a squash or rebase keeps it), or the same artefact where evidence
@@ -128,11 +210,18 @@ fn same_artifact(item: &Subject, release: &Subject) -> bool {
 /// the store is that the person acted, not by the machine they sat at.
 #[must_use]
 pub fn reaches(item: &EvidenceItem, floor: &Floor) -> bool {
-    use EvidenceType as T;
-    if matches!(
-        item.evidence_type,
-        T::Approval | T::Exemption | T::BreakGlass | T::AccessReview
-    ) {
+    // What somebody said, and what counts against a release, has no producer to be measured.
+    const UNMEASURED: [&str; 7] = [
+        "approval",
+        "rejection",
+        "exemption",
+        "break-glass",
+        "access-review",
+        "definition",
+        "alert",
+    ];
+    let own = item.predicate_type.strip_prefix("urn:writ:predicate:");
+    if own.is_some_and(|name| UNMEASURED.iter().any(|said| name == format!("{said}:v1"))) {
         return true;
     }
     item.origin >= floor.origin && item.producer_class >= floor.producer
@@ -160,8 +249,8 @@ pub fn select<'a>(
     history: bool,
 ) -> Selection<'a> {
     let mut selection = Selection::default();
-    let mut counting: BTreeMap<(&str, &str, u64), &EvidenceItem> = BTreeMap::new();
-    let mut below: BTreeMap<(&str, &str), &EvidenceItem> = BTreeMap::new();
+    let mut counting: BTreeMap<(&str, String, u64), &EvidenceItem> = BTreeMap::new();
+    let mut below: BTreeMap<(&str, String), &EvidenceItem> = BTreeMap::new();
     for item in readable(inputs, kind) {
         if item.dirty {
             newest(&mut selection.dirty, item);
@@ -169,16 +258,16 @@ pub fn select<'a>(
         }
         let tool = item.tool.as_ref().map_or("", |tool| tool.name.as_str());
         if reaches(item, floor) {
-            let instance = if history { item.index } else { 0 };
+            let entry = if history { item.index } else { 0 };
             let slot = counting
-                .entry((tool, &item.scope, instance))
+                .entry((tool, instance(item), entry))
                 .or_insert(item);
             if item.index > slot.index {
                 *slot = item;
             }
         } else {
             newest(&mut selection.below_floor, item);
-            let slot = below.entry((tool, &item.scope)).or_insert(item);
+            let slot = below.entry((tool, instance(item))).or_insert(item);
             if item.index > slot.index {
                 *slot = item;
             }
