@@ -78,6 +78,14 @@ pub enum IngestError {
         /// All format ids.
         known: String,
     },
+    /// `--as` names one format and the content is plainly another.
+    #[error("this is not {claimed}, it looks like {found}: leave '--as' away, or name {found}")]
+    WrongFormat {
+        /// What was asked for.
+        claimed: &'static str,
+        /// What the content is.
+        found: &'static str,
+    },
     /// The bytes are not what the format needs: broken JSON, broken XML, cut short.
     #[error("{format}: not readable at {position}: {cause}; {remedy}")]
     Syntax {

@@ -234,7 +234,8 @@ impl BufRead for Input<'_> {
             self.failure = Some(error);
             return Err(io::Error::other("reading failed"));
         }
-        Ok(self.window())
+        let end = self.end.min(self.start.saturating_add(self.allowance));
+        Ok(&self.buffer[self.start..end])
     }
 
     fn consume(&mut self, amount: usize) {

@@ -135,6 +135,14 @@ fn choose(input: &mut Input<'_>, format: Option<&str>) -> Result<&'static dyn Fo
             match Head::new(head) {
                 Err(IngestError::Empty) if format.empty_is_clean() => Ok(format),
                 Err(error) => Err(error),
+                // A parser that finds none of its keys would call a foreign report clean.
+                Ok(seen) if format.likeness(&seen) == Likeness::No => match detect(head) {
+                    Ok(found) => Err(IngestError::WrongFormat {
+                        claimed: format.id(),
+                        found: found.id(),
+                    }),
+                    Err(_) => Ok(format),
+                },
                 Ok(_) => Ok(format),
             }
         }

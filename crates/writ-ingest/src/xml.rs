@@ -219,6 +219,8 @@ pub fn redact(
                     put(&format!("</{}>", element.name))?;
                 }
             }
+            // White space around the root is not content.
+            Node::Text(_) if xml.depth() == 0 => {}
             Node::Text(text) => put(&escape(text.as_str()))?,
             Node::End(name) => put(&format!("</{name}>"))?,
             Node::Eof => {

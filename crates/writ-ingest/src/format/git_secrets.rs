@@ -57,26 +57,30 @@ impl Format for GitSecrets {
 
     fn read(&self, mut input: Input<'_>, out: &mut Out<'_>) -> Result<(), IngestError> {
         out.tool("git-secrets", "");
-        let (mut hits, mut verdict, mut lines) = (0_u64, false, 0_u64);
-        while let Some(line) = input.line()? {
+        loop {
+            let (format, position) = (input.format, input.position());
+            let Some(line) = input.line()? else {
+                return Ok(());
+            };
             let line = String::from_utf8_lossy(line);
-            lines += u64::from(!line.trim().is_empty());
-            verdict |= line.contains(VERDICT);
-            // What follows the verdict is advice.
-            if !verdict && let Some(hit) = Hit::parse(&line) {
-                hits += 1;
-                hit.emit(out)?;
+            if line.contains(VERDICT) {
+                // What follows is advice.
+                while input.line()?.is_some() {}
+                return Ok(());
+            }
+            match Hit::parse(&line) {
+                Some(hit) => hit.emit(out)?,
+                None if line.trim().is_empty() || line.starts_with("Binary file ") => {}
+                None => {
+                    return Err(IngestError::Shape {
+                        format,
+                        position,
+                        cause: "this line is not 'path:line:content'".to_owned(),
+                        remedy: CHECK_FORMAT,
+                    });
+                }
             }
         }
-        if lines > 0 && hits == 0 && !verdict {
-            return Err(IngestError::Shape {
-                format: input.format,
-                position: input.position(),
-                cause: "no line is a match of git-secrets".to_owned(),
-                remedy: CHECK_FORMAT,
-            });
-        }
-        Ok(())
     }
 
     fn empty_is_clean(&self) -> bool {

@@ -128,7 +128,7 @@ impl Leak<'_> {
 /// The match without the secret, as `gitleaks --redact` writes it: tells two secrets of one rule in one
 /// file apart, and holds nothing of either.
 fn context(matched: &str, secret: &str) -> String {
-    if secret.is_empty() || matched == MASK {
+    if secret.is_empty() || !matched.contains(secret) {
         return String::new();
     }
     matched.replace(secret, "REDACTED")

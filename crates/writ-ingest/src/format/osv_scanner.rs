@@ -174,6 +174,9 @@ fn result(json: &mut Json<'_>, out: &mut Out<'_>) -> Result<(), IngestError> {
         },
         _ => json.skip(),
     })?;
+    if path.is_none() && held.is_none() {
+        return Err(json.not_this("a result without 'source' and 'packages'"));
+    }
     if let Some(held) = held {
         let path = path.unwrap_or_default();
         let bad = held.replay(|json| {

@@ -625,6 +625,11 @@ impl Misconfiguration<'_> {
         let cause = self.cause_metadata.as_ref().unwrap_or(&none);
         let path = out.path(target.name());
         let (first, last) = (cause.start_line.line(), cause.end_line.line());
+        // A long range is the block around the fault (a whole container): it changes for other reasons.
+        let short = match (first, last) {
+            (Some(first), Some(last)) => last.saturating_sub(first) < 3,
+            _ => true,
+        };
         let snippet: Vec<&str> = cause
             .code
             .iter()
@@ -632,7 +637,11 @@ impl Misconfiguration<'_> {
             .filter(|line| line.is_cause)
             .map(|line| &*line.content)
             .collect();
-        let content = out.content(&path, first, last, &snippet.join("\n"));
+        let content = if short {
+            out.content(&path, first, last, &snippet.join("\n"))
+        } else {
+            None
+        };
         let mut finding = blank(
             Category::Misconfiguration,
             &self.id,

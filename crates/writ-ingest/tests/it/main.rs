@@ -2,5 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
+mod bad_input;
+mod fingerprints;
+mod golden;
+mod hostile;
 mod oracle;
+mod redaction;
 mod samples;

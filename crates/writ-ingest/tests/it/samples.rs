@@ -28,3 +28,35 @@ pub fn parse(bytes: &[u8], format: Option<&str>) -> Result<(Report, Collected), 
     let report = ingest(&mut &bytes[..], &options, &mut sink)?;
     Ok((report, sink))
 }
+
+/// Every sample with its format, in the order of the oracle.
+pub fn all() -> Vec<(String, String)> {
+    #[derive(serde::Deserialize)]
+    struct Oracle {
+        report: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        file: String,
+        format: String,
+    }
+    let text = String::from_utf8(read("expected.toml")).unwrap();
+    let oracle: Oracle = toml::from_str(&text).unwrap();
+    oracle
+        .report
+        .into_iter()
+        .map(|entry| (entry.file, entry.format))
+        .collect()
+}
+
+/// Fingerprints of a report, sorted.
+pub fn fingerprints(bytes: &[u8], format: &str) -> Vec<String> {
+    let (_, sink) = parse(bytes, Some(format)).unwrap();
+    let mut all: Vec<String> = sink
+        .findings
+        .iter()
+        .map(|finding| finding.fingerprint.to_hex())
+        .collect();
+    all.sort();
+    all
+}
