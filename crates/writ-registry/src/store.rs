@@ -264,6 +264,12 @@ impl Store {
         &self.locker
     }
 
+    /// The locker, for work on another thread or for as long as an evaluation lasts.
+    #[must_use]
+    pub fn shared_locker(&self) -> Arc<FsLocker> {
+        Arc::clone(&self.locker)
+    }
+
     /// The time by the store's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {

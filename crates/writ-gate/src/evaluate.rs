@@ -1,0 +1,550 @@
+//! The gate at the door: reads evidence through the registry, decides, records the decision and,
+//! when the answer is yes, issues the writ.
+//!
+//! Deciding itself is [`crate::decide`], which knows no store.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use writ_evidence::predicate::{
+    Definition, DefinitionKind, FileRef, InputAttestation, PolicyRef, ReleaseRef,
+    VerificationResult, VerificationSummary, Verifier, WritFacts,
+};
+use writ_evidence::statement::StatementError;
+use writ_evidence::{Predicate as _, ResourceDescriptor, Statement};
+use writ_locker::{FsLocker, Locker as _};
+use writ_model::{
+    Answer, BundleRef, Decision, DecisionId, Digest, EvidenceItem, Finding, Span, Subject,
+    Timestamp, WritId,
+};
+use writ_registry::{Blob, NewRecord, Query, RegistryError, Store};
+
+use crate::bundle::{Bundle, load_bundle};
+use crate::decide::{DecideError, decide};
+use crate::engine::ENGINE;
+use crate::inputs::{FindingsSource, Inputs};
+use crate::manifest::{
+    EvidencePointer, Manifest, ReplayError, ReplayLoader, decision_payload, replay,
+};
+use crate::source::BundleSource;
+
+/// How long a deployment may begin after its writ was issued.
+pub const WRIT_LIFETIME: Span = Span::from_secs(24 * 3_600);
+
+/// Media type of a bundle's canonical file list in the locker.
+const BUNDLE_LIST: &str = "text/vnd.writ.bundle-list";
+
+/// Longest file list and longest bundle file that replay reads back.
+const MAX_BUNDLE_BYTES: u64 = 16 << 20;
+
+/// A release that asks to enter an environment.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Service.
+    pub service: String,
+    /// Environment.
+    pub environment: String,
+    /// Profile that the repository requests. It never decides: the recorded binding does.
+    pub requested_profile: String,
+    /// What is released.
+    pub subject: Subject,
+}
+
+/// How to evaluate.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The instant to judge as of.
+    pub as_of: Timestamp,
+    /// Treat controls in warn mode as blocking.
+    pub strict: bool,
+    /// Record the decision (and the writ). Off for a look into the past.
+    pub record: bool,
+}
+
+/// A decision and where it is recorded.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// The decision.
+    pub decision: Decision,
+    /// Its id and ledger index, where it was recorded.
+    pub recorded: Option<(DecisionId, u64)>,
+    /// The writ, where the answer is yes and it was recorded.
+    pub writ: Option<IssuedWrit>,
+}
+
+/// An issued writ.
+#[derive(Debug, Clone, Copy)]
+pub struct IssuedWrit {
+    /// Its id.
+    pub id: WritId,
+    /// Until when a deployment may begin.
+    pub expires_at: Timestamp,
+}
+
+/// Why nothing could be decided.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The inputs give no decision.
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+    /// A statement could not be made.
+    #[error("the decision cannot be written as a statement")]
+    Statement(#[from] StatementError),
+    /// The repository asks for another profile than the one that binds it.
+    #[error(
+        "writ.toml requests profile '{requested}', but '{bound}' binds {service} in {environment} since {since}"
+    )]
+    OtherProfile {
+        /// Service.
+        service: String,
+        /// Environment.
+        environment: String,
+        /// What the repository requests.
+        requested: String,
+        /// What binds.
+        bound: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The decision to replay cannot be read.
+    #[error("{0}")]
+    NotADecision(String),
+    /// The decision cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
+/// Judges a release over everything below the newest signed head.
+///
+/// # Errors
+///
+/// See [`EvaluateError`]; nothing is recorded then but, on first use, what binds.
+pub async fn evaluate(
+    store: &Store,
+    bundle: &Bundle,
+    release: &Release,
+    options: Options,
+) -> Result<Evaluated, EvaluateError> {
+    let profile = binding(store, release, options).await?;
+    if options.record {
+        adopt(store, bundle, options.as_of).await?;
+    }
+    let set = store
+        .evidence_set(
+            &release.service,
+            &release.subject,
+            &release.environment,
+            None,
+        )
+        .await?;
+    let inputs = Inputs {
+        service: release.service.clone(),
+        environment: release.environment.clone(),
+        profile,
+        subject: release.subject.clone(),
+        as_of: options.as_of,
+        ledger: set.ledger,
+        evidence: set.items,
+        first_seen: set.first_seen,
+        bindings: BTreeMap::new(),
+        strict: options.strict,
+    };
+    let findings = LockerFindings(store.shared_locker());
+    let decision = decide(bundle, &inputs, &findings)?;
+    if !options.record {
+        return Ok(Evaluated {
+            decision,
+            recorded: None,
+            writ: None,
+        });
+    }
+    let manifest = Manifest::of(bundle, &inputs).canonical();
+    let payload = Statement::new(subjects(release), decision.clone()).to_payload()?;
+    let recorded = store
+        .record(NewRecord::payload(payload).with(Blob::bytes(manifest, "application/json")))
+        .await?;
+    let id = DecisionId::from_digest(recorded.id.digest());
+    let writ = match decision.answer {
+        Answer::Yes => Some(issue(store, release, &decision, id).await?),
+        _ => None,
+    };
+    Ok(Evaluated {
+        decision,
+        recorded: Some((id, recorded.index)),
+        writ,
+    })
+}
+
+/// A decision computed again from its recorded inputs.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// The recorded decision.
+    pub recorded: Decision,
+    /// The decision computed now.
+    pub computed: Decision,
+    /// Whether both have the same canonical bytes.
+    pub same: bool,
+}
+
+/// Repeats a recorded decision from its inputs manifest and compares the bytes.
+///
+/// # Errors
+///
+/// The decision, its manifest, its bundle or its evidence cannot be read or does not verify; the
+/// engine that made it is not this one.
+pub async fn replay_recorded(store: &Store, id: &str) -> Result<Replayed, EvaluateError> {
+    let recorded = recorded_decision(store, id).await?;
+    let locker = store.shared_locker();
+    let manifest = read_blob(&locker, recorded.inputs)
+        .and_then(|bytes| {
+            serde_json::from_slice::<Manifest>(&bytes)
+                .map_err(|error| format!("it is not an inputs manifest: {error}"))
+        })
+        .map_err(|cause| {
+            EvaluateError::NotADecision(format!(
+                "the inputs manifest {} cannot be read: {cause}",
+                recorded.inputs
+            ))
+        })?;
+    let mut evidence = HashMap::new();
+    for pointer in &manifest.evidence {
+        let record = store.get(&pointer.id.to_string()).await?;
+        evidence.insert(pointer.index, record.item);
+    }
+    let loader = StoreLoader {
+        findings: LockerFindings(locker),
+        evidence,
+    };
+    let computed = replay(&manifest, &loader)?;
+    let same = decision_payload(&computed) == decision_payload(&recorded);
+    Ok(Replayed {
+        recorded,
+        computed,
+        same,
+    })
+}
+
+/// The recorded decision with this id or beginning of an id.
+///
+/// # Errors
+///
+/// There is none, or the record is of another kind.
+pub async fn recorded_decision(store: &Store, id: &str) -> Result<Decision, EvaluateError> {
+    let record = store.get(id).await?;
+    if record.statement.predicate_type != Decision::URI {
+        return Err(EvaluateError::NotADecision(format!(
+            "{id} is recorded as {}, not as a decision",
+            record.statement.predicate_type
+        )));
+    }
+    serde_json::from_value(record.statement.predicate).map_err(|error| {
+        EvaluateError::NotADecision(format!(
+            "{id} does not have the shape of a decision: {error}"
+        ))
+    })
+}
+
+/// Records which profile binds a service in an environment (everywhere where it is `None`).
+///
+/// # Errors
+///
+/// The store cannot be written.
+pub async fn bind_profile(
+    store: &Store,
+    service: &str,
+    environment: Option<&str>,
+    profile: &str,
+    at: Timestamp,
+    bootstrap: bool,
+) -> Result<(), EvaluateError> {
+    let digest = Digest::of(format!("profile\n{profile}\n").as_bytes());
+    let definition = Definition {
+        kind: DefinitionKind::Profile,
+        name: profile.to_owned(),
+        digest,
+        previous: None,
+        service: Some(service.to_owned()),
+        environment: environment.map(str::to_owned),
+        author: None,
+        approvals: Vec::new(),
+        effective_at: Some(at),
+        content: None,
+        file: None,
+        bootstrap,
+        observed_at: at,
+    };
+    let subject = ResourceDescriptor::sha256(format!("profile/{profile}"), digest);
+    let payload = Statement::new(vec![kind(subject, "definition")], definition).to_payload()?;
+    store.record(NewRecord::payload(payload)).await?;
+    Ok(())
+}
+
+/// The profile in force, as the store says it: the repository only requests.
+async fn binding(
+    store: &Store,
+    release: &Release,
+    options: Options,
+) -> Result<String, EvaluateError> {
+    let query = Query {
+        service: Some(release.service.clone()),
+        predicate_type: Some(Definition::URI.to_owned()),
+        ..Query::default()
+    };
+    let page = store.evidence(&query).await?;
+    let text = |item: &EvidenceItem, name: &str| -> Option<String> {
+        item.facts.get(name)?.as_str().map(str::to_owned)
+    };
+    // Newest first: the latest binding that was recorded by the instant of judgement.
+    let bound = page.items.iter().find(|item| {
+        item.recorded_at <= options.as_of
+            && text(item, "kind").as_deref() == Some("profile")
+            && item
+                .subject
+                .environment
+                .as_ref()
+                .or(text(item, "environment").as_ref())
+                .is_none_or(|environment| *environment == release.environment)
+    });
+    match bound {
+        Some(item) => {
+            let name = text(item, "name").unwrap_or_default();
+            if name == release.requested_profile {
+                return Ok(name);
+            }
+            Err(EvaluateError::OtherProfile {
+                service: release.service.clone(),
+                environment: release.environment.clone(),
+                requested: release.requested_profile.clone(),
+                bound: name,
+                since: item.recorded_at,
+            })
+        }
+        None => {
+            if options.record {
+                bind_profile(
+                    store,
+                    &release.service,
+                    None,
+                    &release.requested_profile,
+                    options.as_of,
+                    true,
+                )
+                .await?;
+            }
+            Ok(release.requested_profile.clone())
+        }
+    }
+}
+
+/// Keeps the bundle's files in the locker and records its definition, once per digest.
+async fn adopt(store: &Store, bundle: &Bundle, at: Timestamp) -> Result<(), EvaluateError> {
+    let digest = bundle.reference.digest;
+    let list = bundle.files.canonical_list().into_bytes();
+    if store
+        .shared_locker()
+        .get_bytes(digest, MAX_BUNDLE_BYTES)
+        .is_ok()
+    {
+        return Ok(());
+    }
+    let definition = Definition {
+        kind: DefinitionKind::Bundle,
+        name: format!("{} {}", bundle.reference.name, bundle.reference.version),
+        digest,
+        previous: None,
+        service: None,
+        environment: None,
+        author: None,
+        approvals: Vec::new(),
+        effective_at: Some(at),
+        content: None,
+        file: Some(FileRef {
+            digest,
+            media_type: BUNDLE_LIST.to_owned(),
+            format: None,
+            size: list.len() as u64,
+            name: Some("bundle".to_owned()),
+        }),
+        bootstrap: true,
+        observed_at: at,
+    };
+    let subject = ResourceDescriptor::sha256(bundle.reference.name.clone(), digest);
+    let payload = Statement::new(vec![kind(subject, "definition")], definition).to_payload()?;
+    // The list comes last: where it is, every file is.
+    let mut record = NewRecord::payload(payload);
+    for bytes in bundle.files.0.values() {
+        record = record.with(Blob::bytes(bytes.clone(), "application/octet-stream"));
+    }
+    store
+        .record(record.with(Blob::bytes(list, BUNDLE_LIST)))
+        .await?;
+    Ok(())
+}
+
+async fn issue(
+    store: &Store,
+    release: &Release,
+    decision: &Decision,
+    id: DecisionId,
+) -> Result<IssuedWrit, EvaluateError> {
+    let expires_at = decision.as_of.plus(WRIT_LIFETIME);
+    let hex = |digest: Digest| BTreeMap::from([("sha256".to_owned(), digest.to_hex())]);
+    let summary = VerificationSummary {
+        verifier: Verifier {
+            id: format!("urn:writ:store:{}", store.origin()),
+            version: BTreeMap::from([(
+                "writ-gate".to_owned(),
+                env!("CARGO_PKG_VERSION").to_owned(),
+            )]),
+        },
+        time_verified: Some(decision.as_of),
+        resource_uri: format!("urn:writ:service:{}", release.service),
+        policy: PolicyRef {
+            uri: Some(format!("urn:writ:profile:{}", decision.profile)),
+            digest: hex(decision.bundle.digest),
+        },
+        input_attestations: vec![InputAttestation {
+            uri: Some(id.to_string()),
+            digest: hex(id.digest()),
+        }],
+        verification_result: VerificationResult::Passed,
+        verified_levels: vec![format!(
+            "WRIT_PROFILE_{}",
+            decision.profile.to_ascii_uppercase().replace('-', "_")
+        )],
+        dependency_levels: BTreeMap::new(),
+        slsa_version: Some("1.2".to_owned()),
+        writ: Some(WritFacts {
+            release: ReleaseRef {
+                service: release.service.clone(),
+                environment: release.environment.clone(),
+                artifact: release.subject.artifact,
+                commit: release.subject.commit.clone(),
+            },
+            decision: id,
+            answer: decision.answer,
+            profile: decision.profile.clone(),
+            bundle_digest: decision.bundle.digest,
+            counts: decision.counts,
+            exemptions: decision
+                .checks
+                .iter()
+                .flat_map(|check| check.exemptions.iter().map(|exemption| exemption.id))
+                .collect(),
+            issued_at: decision.as_of,
+            expires_at,
+            preview: true,
+        }),
+    };
+    let signer = store.trust().preview_writs()?;
+    let (_, envelope) = Statement::new(subjects(release), summary).sign(&signer)?;
+    let recorded = store
+        .record(NewRecord::envelope(envelope.to_canonical_json()))
+        .await?;
+    Ok(IssuedWrit {
+        id: WritId::from_digest(recorded.id.digest()),
+        expires_at,
+    })
+}
+
+/// The release as in-toto subjects: the artefact first, where there is one.
+fn subjects(release: &Release) -> Vec<ResourceDescriptor> {
+    let mut subjects = Vec::new();
+    if let Some(artifact) = release.subject.artifact {
+        subjects.push(kind(
+            ResourceDescriptor::sha256(release.service.clone(), artifact),
+            "artifact",
+        ));
+    }
+    if let Some(commit) = &release.subject.commit {
+        let mut source = ResourceDescriptor::git_commit(release.service.clone(), commit.clone());
+        if let Some(tree) = &release.subject.tree {
+            source = source.and_digest("gitTree", tree.clone());
+        }
+        subjects.push(source);
+    }
+    for subject in &mut subjects {
+        subject.annotations.insert(
+            "service".to_owned(),
+            serde_json::Value::String(release.service.clone()),
+        );
+        subject.annotations.insert(
+            "environment".to_owned(),
+            serde_json::Value::String(release.environment.clone()),
+        );
+    }
+    subjects
+}
+
+fn kind(mut subject: ResourceDescriptor, kind: &str) -> ResourceDescriptor {
+    subject.annotations.insert(
+        "kind".to_owned(),
+        serde_json::Value::String(kind.to_owned()),
+    );
+    subject
+}
+
+fn read_blob(locker: &FsLocker, digest: Digest) -> Result<Vec<u8>, String> {
+    locker
+        .get_bytes(digest, MAX_BUNDLE_BYTES)
+        .map_err(|error| error.to_string())
+}
+
+/// Findings straight from the locker.
+struct LockerFindings(Arc<FsLocker>);
+
+impl FindingsSource for LockerFindings {
+    fn findings(&self, digest: &Digest) -> Result<Cow<'_, [Finding]>, String> {
+        let blob = self
+            .0
+            .get_bytes(*digest, writ_registry::findings::MAX_BYTES)
+            .map_err(|error| error.to_string())?;
+        writ_registry::findings::decode(*digest, &blob)
+            .map(Cow::Owned)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// What a replay reads: evidence fetched beforehand, bundles and findings from the locker.
+struct StoreLoader {
+    findings: LockerFindings,
+    evidence: HashMap<u64, EvidenceItem>,
+}
+
+impl FindingsSource for StoreLoader {
+    fn findings(&self, digest: &Digest) -> Result<Cow<'_, [Finding]>, String> {
+        self.findings.findings(digest)
+    }
+}
+
+impl ReplayLoader for StoreLoader {
+    fn bundle(&self, reference: &BundleRef) -> Result<Bundle, String> {
+        let locker = &self.findings.0;
+        let list = read_blob(locker, reference.digest)?;
+        let list = String::from_utf8(list).map_err(|error| error.to_string())?;
+        let mut files = BTreeMap::new();
+        for line in list.lines() {
+            let mut parts = line.splitn(3, ' ');
+            let (Some(digest), Some(_), Some(path)) = (parts.next(), parts.next(), parts.next())
+            else {
+                return Err(format!("'{line}' is not a line of a bundle's file list"));
+            };
+            let digest: Digest = digest
+                .parse()
+                .map_err(|error: writ_model::digest::DigestError| error.to_string())?;
+            files.insert(path.to_owned(), read_blob(locker, digest)?);
+        }
+        load_bundle(&BundleSource::Files(files)).map_err(|error| error.to_string())
+    }
+
+    fn evidence(&self, pointer: &EvidencePointer) -> Result<EvidenceItem, String> {
+        self.evidence
+            .get(&pointer.index)
+            .cloned()
+            .ok_or_else(|| format!("nothing is recorded at entry {} by {ENGINE}", pointer.index))
+    }
+}
