@@ -5,6 +5,8 @@ mod commands;
 mod context;
 mod edge;
 mod emit;
+mod repo;
+mod store;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ use writ_render::{EdgeError, Format};
 
 use crate::args::{Cli, Command};
 use crate::context::Context;
+use crate::edge::Edge;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -30,14 +33,26 @@ fn main() -> ExitCode {
 fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
     let here = std::env::current_dir()
         .map_err(|error| edge::cannot_tell("cannot read the current folder").because(error))?;
-    use crate::edge::Edge;
     match &cli.command {
         Some(Command::Hook(command)) => commands::hook::run(command, &here),
         Some(Command::Inspect(args)) => commands::inspect::run(context, args),
+        Some(Command::Gate(args)) => block_on(commands::gate::run(context, args)),
+        Some(Command::Why(args)) => block_on(commands::why::run(context, args)),
+        Some(Command::Replay(args)) => block_on(commands::replay::run(context, args)),
         Some(Command::Completion { shell }) => Ok(commands::shell::completion(*shell)),
         Some(Command::Man { dir }) => commands::shell::man(dir.as_deref()),
         _ => Ok(0),
     }
+}
+
+/// Runs a command that waits for files, processes or the store.
+fn block_on(work: impl Future<Output = Result<u8, EdgeError>>) -> Result<u8, EdgeError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| edge::cannot_tell("cannot start the runtime").because(error))?
+        .block_on(work)
 }
 
 /// Prints an error where people or programs read it, and gives its exit code.

@@ -1,0 +1,78 @@
+//! Opens the embedded store and the bundle, with errors for people.
+
+use std::sync::Arc;
+
+use writ_gate::{Bundle, BundleSource, load_bundle};
+use writ_registry::{RegistryError, Store, StoreOptions};
+use writ_render::EdgeError;
+
+use crate::context::Context;
+use crate::edge::{self, Edge};
+
+/// Opens the store for writing, making it on first use.
+///
+/// # Errors
+///
+/// See [`registry_error`].
+pub async fn open(context: &Context) -> Result<Arc<Store>, EdgeError> {
+    let options = StoreOptions::new(&context.trust).create();
+    Store::open(&context.store, options)
+        .await
+        .map(Arc::new)
+        .map_err(|error| registry_error(&error))
+}
+
+/// Opens the store for reading.
+///
+/// # Errors
+///
+/// See [`registry_error`].
+pub async fn open_read_only(context: &Context) -> Result<Arc<Store>, EdgeError> {
+    let options = StoreOptions::new(&context.trust).read_only();
+    Store::open(&context.store, options)
+        .await
+        .map(Arc::new)
+        .map_err(|error| registry_error(&error))
+}
+
+/// What the registry says, for people: asked wrongly is 2, not allowed is 4, the rest is "cannot tell".
+pub fn registry_error(error: &RegistryError) -> EdgeError {
+    let text = edge::chain(error);
+    match error {
+        RegistryError::InsideWorkTree { .. }
+        | RegistryError::TrustInsideStore { .. }
+        | RegistryError::NoStore(_)
+        | RegistryError::NotAnId(_)
+        | RegistryError::Ambiguous { .. }
+        | RegistryError::NotFound(_) => edge::usage(text),
+        RegistryError::Exemption { .. } => edge::not_allowed(text),
+        RegistryError::Ledger(_) | RegistryError::Locker(_) | RegistryError::Entry { .. } => {
+            edge::cannot_tell("the store cannot be relied on")
+                .because(text)
+                .try_this("writ verify        names the entry and the bytes")
+        }
+        _ => edge::cannot_tell(text),
+    }
+}
+
+/// The bundle that judges: the one that ships, or the folder given by flag.
+///
+/// # Errors
+///
+/// A bundle that cannot be loaded, with every problem.
+pub fn bundle(context: &Context) -> Result<Bundle, EdgeError> {
+    let source = match &context.bundle {
+        Some(folder) => BundleSource::Directory(folder.clone()),
+        None => BundleSource::Embedded,
+    };
+    load_bundle(&source).map_err(|error| {
+        let mut edge = edge::usage(format!(
+            "the controls bundle {} is not valid",
+            source.name()
+        ));
+        for line in error.to_string().lines().take(20) {
+            edge = edge.because(line);
+        }
+        edge.try_this("writ control lint")
+    })
+}
