@@ -1,19 +1,19 @@
-//! Compares the locker with bare durable creates, taking turns in one run so that both meet the
-//! same disk: `cargo run --release -p writ-locker --example put_rate [DIRECTORY]`.
+//! Compares the locker with bare durable creates, taking turns so that both meet the same disk: `cargo run --release -p writ-locker --example put_rate [DIRECTORY]`.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use writ_locker::{FsLocker, Locker, Meta, Options};
 use writ_model::Timestamp;
 
 const BODY_BYTES: usize = 4096;
-/// Rounds, each with so many objects per method; the medians of the rounds are compared.
-const ROUNDS: usize = 9;
-const SINGLES: usize = 200;
-const BATCH: usize = 2000;
+/// Pairs of one bare create and one put; the medians are compared.
+const PAIRS: usize = 600;
+/// Batches of so many objects.
+const BATCHES: usize = 5;
+const BATCH: usize = 1000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = match std::env::args_os().nth(1) {
@@ -43,20 +43,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect::<Vec<_>>(),
     )?;
 
+    let handle = File::open(&raw)?;
     let (mut creates, mut singles, mut batches) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let new = bodies(SINGLES);
+    for (number, body) in bodies(PAIRS).iter().enumerate() {
         let start = Instant::now();
-        raw_creates(&raw, round, &new)?;
-        creates.push(rate(SINGLES, start));
-
-        let new = bodies(SINGLES);
+        raw_create(&raw.join(number.to_string()), &handle, body)?;
+        creates.push(start.elapsed());
         let start = Instant::now();
-        for body in &new {
-            locker.put_bytes(body, &meta)?;
-        }
-        singles.push(rate(SINGLES, start));
-
+        locker.put_bytes(&[body, &b"put"[..]].concat(), &meta)?;
+        singles.push(start.elapsed());
+    }
+    for _ in 0..BATCHES {
         let new = bodies(BATCH);
         let batch: Vec<_> = new
             .iter()
@@ -64,45 +61,39 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect();
         let start = Instant::now();
         locker.put_batch(&batch)?;
-        batches.push(rate(BATCH, start));
+        batches.push(start.elapsed() / u32::try_from(BATCH)?);
     }
     let (raw, single, batch) = (median(creates), median(singles), median(batches));
-    println!("objects of {BODY_BYTES} bytes, median of {ROUNDS} rounds, objects per second");
-    println!("  raw durable create {raw:>9}");
+    println!("objects of {BODY_BYTES} bytes, median time per object");
+    println!("  raw durable create {:>8} us", raw.as_micros());
     println!(
-        "  put, one by one    {single:>9}   {} of the time of a raw create",
-        ratio(raw, single)
+        "  put, one by one    {:>8} us   {} of a raw create",
+        single.as_micros(),
+        ratio(single, raw)
     );
     println!(
-        "  put, batches       {batch:>9}   {} the one-by-one rate, {} the raw rate",
-        ratio(batch, single),
-        ratio(batch, raw)
+        "  put, batches       {:>8} us   {} the rate of one by one",
+        batch.as_micros(),
+        ratio(single, batch)
     );
     Ok(())
 }
 
-fn raw_creates(directory: &Path, round: usize, bodies: &[Vec<u8>]) -> std::io::Result<()> {
-    let handle = File::open(directory)?;
-    for (number, body) in bodies.iter().enumerate() {
-        let mut file = File::create_new(directory.join(format!("{round}-{number}")))?;
-        file.write_all(body)?;
-        file.sync_all()?;
-        handle.sync_all()?;
-    }
-    Ok(())
+/// Create, write, fsync, fsync of the directory: what nothing durable can do without.
+fn raw_create(path: &Path, directory: &File, body: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(body)?;
+    file.sync_all()?;
+    directory.sync_all()
 }
 
-fn rate(count: usize, start: Instant) -> u128 {
-    count as u128 * 1_000_000 / start.elapsed().as_micros().max(1)
-}
-
-fn median(mut rates: Vec<u128>) -> u128 {
-    rates.sort_unstable();
-    rates[rates.len() / 2]
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 /// `a / b` with two digits.
-fn ratio(a: u128, b: u128) -> String {
-    let hundredths = a * 100 / b.max(1);
+fn ratio(a: Duration, b: Duration) -> String {
+    let hundredths = a.as_nanos() * 100 / b.as_nanos().max(1);
     format!("{}.{:02} x", hundredths / 100, hundredths % 100)
 }

@@ -70,11 +70,8 @@ impl<'a> Temp<'a> {
 
     /// Asks the system to begin writing to the disk, without waiting.
     pub(super) fn start_writing(&self) {
-        #[cfg(target_os = "linux")]
-        {
-            // Only a hint; `sync` makes the promise.
-            let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
-        }
+        // This advice makes Linux begin to write dirty pages. Only a hint: `sync` makes the promise.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 
     /// Waits until the content is on the disk.
