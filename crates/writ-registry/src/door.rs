@@ -254,7 +254,7 @@ impl Store {
             .await?;
         built.close().await;
         fault::point("reindex.built");
-        let mut index = self.index.write().await;
+        let index = self.index.write().await;
         index.close().await;
         self.alone().await?;
         remove(&self.paths.index)?;

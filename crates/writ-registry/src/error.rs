@@ -34,8 +34,8 @@ pub enum RegistryError {
         /// Why, and what to do.
         cause: String,
     },
-    /// A key of the trust directory cannot be used.
-    #[error("trust directory {}: {problem}; {remedy}", .path.display())]
+    /// Store, keys or a file do not belong together, or cannot be trusted.
+    #[error("{}: {problem}; {remedy}", .path.display())]
     Trust {
         /// The file or directory.
         path: PathBuf,

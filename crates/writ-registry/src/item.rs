@@ -4,20 +4,22 @@
 //! a decision can be replayed from envelopes alone. What a predicate says beyond the common fields
 //! becomes facts under its own field names, so that a new field or predicate needs no change here.
 
-use std::collections::BTreeMap;
+mod facts;
+
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use writ_evidence::Envelope;
 use writ_evidence::dsse::{self, Verified, VerifyError};
 use writ_evidence::key::{KeyId, Purpose, TrustedKeys};
-use writ_evidence::statement::{ResourceDescriptor, Statement};
+use writ_evidence::predicate::{PredicateType, VerificationSummary};
+use writ_evidence::reference::{self, Holds, Reference};
+use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
 use writ_locker::{FsLocker, Locker as _};
 use writ_model::{
     Digest, EvidenceId, EvidenceItem, EvidenceType, Origin, Outcome, PrincipalId, ProducerClass,
-    Subject, Timestamp,
+    SeverityCounts, Subject, Timestamp,
 };
 
 use crate::index::{Event, Projected};
@@ -25,27 +27,13 @@ use crate::index::{Event, Projected};
 /// Prefix of Writ's own predicate types.
 pub(crate) const OWN: &str = "urn:writ:predicate:";
 
-/// Predicate type of the entry that stands for a statement too large for the ledger.
-pub const REFERENCE: &str = "urn:writ:predicate:reference:v1";
-
 /// SLSA Verification Summary: a writ.
-pub(crate) const VSA: &str = "https://slsa.dev/verification_summary/v1";
+pub(crate) const VSA: &str = VerificationSummary::URI;
+
+const SCAN: &str = writ_evidence::predicate::Scan::URI;
 
 /// Largest statement that is read from the locker, in bytes.
 const MAX_STATEMENT: u64 = dsse::MAX_ENVELOPE_BYTES as u64;
-
-/// Largest fact that is kept with an item, in bytes of JSON. Larger ones stay in the statement.
-const MAX_FACT: usize = 256 * 1024;
-
-/// What a reference entry says.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Reference {
-    /// Payload digest of the whole statement: its id.
-    pub payload: Digest,
-    /// The whole envelope in the locker.
-    pub envelope: Digest,
-}
 
 /// A verified statement with what the mapping needs to know about its envelope.
 #[derive(Debug, Clone)]
@@ -53,8 +41,10 @@ pub(crate) struct Checked {
     pub id: EvidenceId,
     pub signer: KeyId,
     pub statement: Statement<Value>,
-    /// Where the whole envelope lies when the ledger holds a reference.
+    /// Where the whole statement or document lies when the ledger holds a reference.
     pub whole: Option<Digest>,
+    /// What the reference says about the tool's work, for documents that cannot say it.
+    pub production: Option<Value>,
 }
 
 /// Verifies envelopes and takes them apart.
@@ -129,50 +119,69 @@ impl Reader {
 
     /// Verifies an entry's envelope and follows a reference into the locker.
     pub(crate) fn check(&self, envelope: &[u8], at: Timestamp) -> Result<Checked, String> {
-        let checked = self.check_one(envelope, at)?;
-        if checked.statement.predicate_type != REFERENCE {
-            return Ok(checked);
-        }
-        let reference: Reference = serde_json::from_value(checked.statement.predicate)
-            .map_err(|e| format!("the reference to the whole statement cannot be read: {e}"))?;
-        let bytes = self
-            .locker
-            .get_bytes(reference.envelope, MAX_STATEMENT)
-            .map_err(|e| format!("the whole statement cannot be read: {e}"))?;
-        let whole = self.check_one(&bytes, at)?;
-        if whole.id.digest() != reference.payload {
-            return Err(format!(
-                "the reference names the statement {}, but {} holds {}",
-                reference.payload, reference.envelope, whole.id
-            ));
-        }
-        if whole.statement.predicate_type == REFERENCE {
-            return Err("the reference leads to another reference".to_owned());
-        }
-        Ok(Checked {
-            whole: Some(reference.envelope),
-            ..whole
-        })
-    }
-
-    fn check_one(&self, envelope: &[u8], at: Timestamp) -> Result<Checked, String> {
         let envelope = Envelope::parse(envelope).map_err(|e| e.to_string())?;
         let verified = self.open(&envelope, at)?;
         let id = verified.evidence_id();
-        let signer = verified
-            .signers()
-            .first()
-            .copied()
-            .ok_or("nobody signed it")?;
+        let signer = *verified.signers().first().ok_or("nobody signed it")?;
         let statement = verified
             .any_statement()
             .map_err(|e| e.to_string())?
             .into_content();
-        Ok(Checked {
+        let checked = Checked {
             id,
             signer,
             statement,
             whole: None,
+            production: None,
+        };
+        if checked.statement.predicate_type == Reference::URI {
+            self.follow(checked)
+        } else {
+            Ok(checked)
+        }
+    }
+
+    fn follow(&self, checked: Checked) -> Result<Checked, String> {
+        let reference: Statement<Reference> = checked
+            .statement
+            .into_typed()
+            .map_err(|e| format!("the reference to the whole statement cannot be read: {e}"))?;
+        let said = &reference.predicate;
+        let bytes = self
+            .locker
+            .get_bytes(said.digest, MAX_STATEMENT)
+            .map_err(|e| format!("what the entry refers to cannot be read: {e}"))?;
+        let production = said
+            .production
+            .as_ref()
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(|e| e.to_string())?;
+        let whole = Some(said.digest);
+        let (id, statement) = match said.holds {
+            Holds::Statement => {
+                let statement = reference::resolve(&reference, &bytes)
+                    .map_err(|e| format!("the whole statement {}: {e}", said.digest))?;
+                (EvidenceId::from_digest(said.digest), statement)
+            }
+            // A document such as an SBOM: the reference itself is the statement about it.
+            Holds::Predicate => {
+                let predicate = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+                let statement = Statement {
+                    statement_type: reference.statement_type.clone(),
+                    subject: reference.subject.clone(),
+                    predicate_type: said.predicate_type.clone(),
+                    predicate,
+                };
+                (checked.id, statement)
+            }
+        };
+        Ok(Checked {
+            id,
+            signer: checked.signer,
+            statement,
+            whole,
+            production,
         })
     }
 
@@ -202,29 +211,12 @@ pub fn item_from_statement(
         .signers()
         .first()
         .ok_or("the statement has no signer")?;
-    item(statement.content(), id, *signer, index, recorded_at)
+    item(statement.content(), None, id, *signer, index, recorded_at)
 }
-
-/// Fields of a predicate that have their own place in an item.
-const COMMON: &[&str] = &[
-    "service",
-    "evidenceType",
-    "scope",
-    "observedAt",
-    "origin",
-    "producerClass",
-    "dirty",
-    "outcome",
-    "reason",
-    "tool",
-    "database",
-    "lookedAt",
-    "counts",
-    "suppressed",
-];
 
 fn item(
     statement: &Statement<Value>,
+    production: Option<&Value>,
     id: EvidenceId,
     signer: KeyId,
     index: u64,
@@ -232,12 +224,23 @@ fn item(
 ) -> Result<EvidenceItem, String> {
     let kind = statement.predicate_type.as_str();
     let empty = Map::new();
-    let fields = statement.predicate.as_object().unwrap_or(&empty);
-    let get = Fields(fields);
-    let is_scan = is_scan(kind);
-    let findings: Option<Digest> = match fields.get("findings") {
-        Some(Value::Object(reference)) if is_scan => Fields(reference).optional("digest")?,
-        Some(Value::String(_)) if is_scan => get.optional("findings")?,
+    let predicate = statement.predicate.as_object().unwrap_or(&empty);
+    // What is said about a tool's work stands in the predicate, in its field `writ` where the
+    // predicate is somebody else's, or in the reference to a document.
+    let base = production
+        .and_then(Value::as_object)
+        .or_else(|| {
+            predicate
+                .get("writ")
+                .and_then(Value::as_object)
+                .filter(|_| !kind.starts_with(OWN))
+        })
+        .unwrap_or(predicate);
+    let get = Fields(base);
+    let by_tool = base.contains_key("tool") && base.contains_key("outcome");
+    let release = Fields(base).object("release");
+    let findings: Option<Digest> = match base.get("findings") {
+        Some(Value::Object(reference)) if kind == SCAN => Fields(reference).optional("digest")?,
         _ => None,
     };
     Ok(EvidenceItem {
@@ -248,17 +251,10 @@ fn item(
             Some(evidence_type) => evidence_type,
             None => default_type(kind),
         },
-        service: service(fields, &statement.subject)?,
-        subject: subject(&statement.subject, &get)?,
-        scope: match fields.get("scope") {
-            Some(Value::String(scope)) => scope.clone(),
-            _ => String::new(),
-        },
-        observed_at: get
-            .optional("observedAt")?
-            .or(get.optional("timeVerified")?)
-            .or(get.optional("asOf")?)
-            .unwrap_or(recorded_at),
+        service: service(base, release, &statement.subject)?,
+        subject: subject(&statement.subject, base, release)?,
+        scope: scope(base, by_tool),
+        observed_at: observed(&get)?.unwrap_or(recorded_at),
         recorded_at,
         origin: get.optional("origin")?.unwrap_or(Origin::HandedIn),
         producer_class: get
@@ -266,117 +262,83 @@ fn item(
             .unwrap_or(ProducerClass::Laptop),
         signer: signer.to_string(),
         dirty: get.optional("dirty")?.unwrap_or(false),
-        outcome: if is_scan {
+        outcome: if by_tool {
             get.required("outcome")?
         } else {
-            // Other predicates say what happened, not how a tool ended; a word that is not an
-            // outcome stays among the facts.
-            get.optional("outcome")
-                .ok()
-                .flatten()
-                .unwrap_or(Outcome::Completed)
+            Outcome::Completed
         },
-        reason: if is_scan {
+        reason: if by_tool {
             get.optional("reason")?
         } else {
             None
         },
-        tool: match fields.get("tool") {
-            Some(Value::Object(_)) => get.optional("tool")?,
-            _ => None,
-        },
-        database: get.optional("database")?,
-        looked_at: get.optional("lookedAt")?.unwrap_or_default(),
-        counts: if is_scan {
-            get.optional("counts")?.unwrap_or_default()
+        tool: if by_tool { get.optional("tool")? } else { None },
+        database: if by_tool {
+            get.optional("database")?
         } else {
-            writ_model::SeverityCounts::default()
+            None
+        },
+        looked_at: get.optional("lookedAt")?.unwrap_or_default(),
+        counts: if kind == SCAN {
+            get.required("counts")?
+        } else {
+            SeverityCounts::default()
         },
         suppressed: get.optional("suppressed")?.unwrap_or(0),
         findings,
-        facts: facts(kind, fields, is_scan),
+        facts: facts::facts(
+            PredicateType::find(kind).map_or("", |known| known.name),
+            predicate,
+            base,
+            by_tool,
+        ),
     })
 }
 
-/// Whether findings live by statements of this predicate.
-fn is_scan(kind: &str) -> bool {
-    kind == "urn:writ:predicate:scan:v1"
+fn observed(get: &Fields<'_>) -> Result<Option<Timestamp>, String> {
+    for name in ["observedAt", "asOf", "timeVerified", "issuedAt"] {
+        if let Some(at) = get.optional(name)? {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
 }
 
-/// What is said beyond the common fields. Of foreign documents (an SBOM, a provenance) only the
-/// statement keeps the text.
-fn facts(kind: &str, fields: &Map<String, Value>, is_scan: bool) -> BTreeMap<String, Value> {
-    if !kind.starts_with(OWN) && kind != VSA {
-        return BTreeMap::new();
+/// Stage and part of a tool's work, or the person who acted: with type, tool and subject this
+/// tells which statement replaces which.
+fn scope(base: &Map<String, Value>, by_tool: bool) -> String {
+    let text = |name: &str| base.get(name).and_then(Value::as_str);
+    if by_tool {
+        return match (text("stage"), text("scope")) {
+            (Some(stage), Some(scope)) => format!("{stage}/{scope}"),
+            (Some(only), None) | (None, Some(only)) => only.to_owned(),
+            (None, None) => String::new(),
+        };
     }
-    let mut omitted = Vec::new();
-    let mut facts: BTreeMap<String, Value> = fields
-        .iter()
-        .filter(|(name, value)| {
-            let placed = if is_scan {
-                COMMON.contains(&name.as_str()) || *name == "findings"
-            } else {
-                // `scope`, `reason` and `outcome` of a person's statement are its own.
-                matches!(
-                    name.as_str(),
-                    "service"
-                        | "evidenceType"
-                        | "observedAt"
-                        | "origin"
-                        | "producerClass"
-                        | "dirty"
-                ) || (COMMON.contains(&name.as_str()) && name.as_str() == "lookedAt")
-            };
-            // The checks of a decision are read from the decision.
-            !placed
-                && !(kind.ends_with(":decision:v1") && matches!(name.as_str(), "checks" | "later"))
-                && !value.is_null()
-        })
-        .filter(|(name, value)| {
-            let fits = value.to_string().len() <= MAX_FACT;
-            if !fits {
-                omitted.push(Value::String((*name).clone()));
-            }
-            fits
-        })
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    if !omitted.is_empty() {
-        facts.insert("omitted".to_owned(), Value::Array(omitted));
-    }
-    facts
+    base.get("by")
+        .and_then(|by| by["principal"].as_str())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// What a predicate is for when it does not say so itself.
 fn default_type(kind: &str) -> EvidenceType {
-    let name = kind
-        .strip_prefix(OWN)
-        .and_then(|rest| rest.split(':').next())
-        .unwrap_or_default();
-    match name {
-        "coverage" => EvidenceType::Coverage,
-        "code-review" => EvidenceType::CodeReview,
-        "approval" | "rejection" => EvidenceType::Approval,
-        "exemption" => EvidenceType::Exemption,
-        "break-glass" => EvidenceType::BreakGlass,
-        "deployment" => EvidenceType::Deployment,
-        "snapshot" => EvidenceType::DriftCheck,
-        "alert" | "probe" => EvidenceType::RuntimeAlert,
-        "run" | "definition" => EvidenceType::PipelineDefinition,
-        "access-review" => EvidenceType::AccessReview,
-        "disposal" => EvidenceType::Retention,
-        "" if kind.contains("slsa.dev/provenance") => EvidenceType::Provenance,
-        "" if kind.contains("cyclonedx") || kind.contains("spdx") => EvidenceType::Sbom,
-        "" if kind.contains("test-result") => EvidenceType::UnitTest,
-        "" if kind.contains("/vulns/") => EvidenceType::DependencyScan,
-        "" if kind.contains("openvex") => EvidenceType::Exemption,
+    PredicateType::find(kind)
+        .and_then(|known| known.serves.first().copied())
         // Decisions, writs, keys, reports: the record itself.
-        _ => EvidenceType::AuditLog,
-    }
+        .unwrap_or(EvidenceType::AuditLog)
 }
 
-fn service(fields: &Map<String, Value>, subjects: &[ResourceDescriptor]) -> Result<String, String> {
-    if let Some(service) = fields.get("service") {
+fn service(
+    base: &Map<String, Value>,
+    release: Option<&Map<String, Value>>,
+    subjects: &[ResourceDescriptor],
+) -> Result<String, String> {
+    let named = base
+        .get("service")
+        .or_else(|| release.and_then(|release| release.get("service")))
+        .filter(|service| !service.is_null());
+    if let Some(service) = named {
         return match service.as_str() {
             Some(name) if !name.is_empty() && name.len() <= 200 => Ok(name.to_owned()),
             _ => Err("predicate.service must be a name of 1 to 200 bytes".to_owned()),
@@ -390,53 +352,54 @@ fn service(fields: &Map<String, Value>, subjects: &[ResourceDescriptor]) -> Resu
         .to_owned())
 }
 
-fn subject(subjects: &[ResourceDescriptor], get: &Fields<'_>) -> Result<Subject, String> {
+fn subject(
+    subjects: &[ResourceDescriptor],
+    base: &Map<String, Value>,
+    release: Option<&Map<String, Value>>,
+) -> Result<Subject, String> {
     let digest = |algorithm: &str| {
         subjects
             .iter()
             .find_map(|subject| subject.digest.get(algorithm).cloned())
     };
-    let mut joined = Subject {
+    // The predicate knows best which release it is about; a subject's digest may also name a
+    // definition or a request.
+    if let Some(release) = release {
+        let get = Fields(release);
+        return Ok(Subject {
+            commit: get.optional("commit")?.or_else(|| digest("gitCommit")),
+            tree: digest("gitTree"),
+            artifact: get.optional("artifact")?,
+            environment: get.optional("environment")?,
+        });
+    }
+    let is_artifact = |subject: &&ResourceDescriptor| {
+        subject
+            .annotations
+            .get("kind")
+            .is_none_or(|kind| kind == "artifact")
+    };
+    let about_people = base.contains_key("by") || base.contains_key("requestedBy");
+    Ok(Subject {
         commit: digest("gitCommit"),
         tree: digest("gitTree"),
-        // A digest with an annotation is a service or an environment by name, not an artefact.
         artifact: subjects
             .iter()
-            .filter(|subject| {
-                subject
-                    .annotations
-                    .get("kind")
-                    .is_none_or(|kind| kind == "artifact")
-            })
+            .filter(|_| !about_people)
+            .filter(is_artifact)
             .find_map(ResourceDescriptor::sha256_digest),
-        environment: None,
-    };
-    joined.environment = match get.0.get("environment") {
-        Some(Value::String(name)) => Some(name.clone()),
-        _ => None,
-    };
-    if let Some(Value::Object(scope)) = get.0.get("scope")
-        && joined.environment.is_none()
-    {
-        joined.environment = Fields(scope).optional("environment")?;
-    }
-    // Predicates that carry the join keys themselves are more exact than digests of any kind.
-    if let Some(Value::Object(_)) = get.0.get("subject") {
-        let named: Subject = get.required("subject")?;
-        joined = Subject {
-            commit: named.commit.or(joined.commit),
-            tree: named.tree.or(joined.tree),
-            artifact: named.artifact,
-            environment: named.environment.or(joined.environment),
-        };
-    }
-    Ok(joined)
+        environment: Fields(base).optional("environment")?,
+    })
 }
 
 /// Typed access to the fields of a predicate.
 struct Fields<'a>(&'a Map<String, Value>);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn object(&self, name: &str) -> Option<&'a Map<String, Value>> {
+        self.0.get(name).and_then(Value::as_object)
+    }
+
     fn optional<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -463,8 +426,16 @@ pub(crate) fn projected(
         signer,
         statement,
         whole,
+        production,
     } = checked;
-    let item = item(&statement, id, signer, index, recorded_at)?;
+    let item = item(
+        &statement,
+        production.as_ref(),
+        id,
+        signer,
+        index,
+        recorded_at,
+    )?;
     let empty = Map::new();
     let fields = statement.predicate.as_object().unwrap_or(&empty);
     let subjects = statement
@@ -478,20 +449,36 @@ pub(crate) fn projected(
                 .map(move |(algorithm, value)| (algorithm.clone(), value.clone(), name.clone()))
         })
         .collect();
+    let event = event(&statement.predicate_type, &Fields(fields), &item)?;
     let mut blobs = Vec::new();
     if let Some(whole) = whole {
         blobs.push((whole, "statement".to_owned()));
     }
-    if statement.predicate_type.starts_with(OWN) {
+    if let Some(findings) = item.findings {
+        blobs.push((findings, "findings".to_owned()));
+    }
+    if matches!(event, Event::Decision { .. })
+        && let Some(inputs) = Fields(fields).optional("inputs").ok().flatten()
+    {
+        blobs.push((inputs, "inputs".to_owned()));
+    }
+    let known = PredicateType::find(&statement.predicate_type);
+    if known.is_some_and(PredicateType::is_own) {
         collect_blobs(&statement.predicate, "", &mut blobs, 0);
     }
-    let event = event(&statement.predicate_type, &Fields(fields), &item)?;
-    let cache_key = match fields.get("cacheKey") {
-        Some(Value::String(key)) => Some(key.clone()),
+    for outside in [fields.get("writ"), production.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        collect_blobs(outside, "", &mut blobs, 0);
+    }
+    // The digest over everything that can change a tool's result.
+    let cache_key = match item.facts.get("inputs") {
+        Some(Value::String(key)) if item.tool.is_some() => Some(key.clone()),
         _ => None,
     };
     Ok(Projected {
-        scan: is_scan(&statement.predicate_type),
+        scan: statement.predicate_type == SCAN,
         item,
         subjects,
         blobs,
@@ -530,64 +517,71 @@ fn collect_blobs(value: &Value, role: &str, blobs: &mut Vec<(Digest, String)>, d
 }
 
 fn event(kind: &str, get: &Fields<'_>, item: &EvidenceItem) -> Result<Event, String> {
-    let person = |name| get.required::<PrincipalId>(name);
-    Ok(match kind {
-        "urn:writ:predicate:run:v1" => Event::Run {
-            outcome: match get.0.get("outcome") {
-                Some(Value::String(word)) => word.clone(),
-                _ => "completed".to_owned(),
+    let Some(name) = kind.strip_prefix(OWN) else {
+        let writ = get.object("writ").filter(|_| kind == VSA);
+        return Ok(match writ {
+            Some(writ) => Event::Writ {
+                expires_at: Fields(writ).optional("expiresAt")?,
+            },
+            None => Event::None,
+        });
+    };
+    Ok(match name {
+        "run:v1" => Event::Run {
+            outcome: if item.facts.get("interrupted") == Some(&Value::Bool(true)) {
+                "interrupted".to_owned()
+            } else {
+                "completed".to_owned()
             },
         },
-        "urn:writ:predicate:decision:v1" => Event::Decision {
+        "decision:v1" => Event::Decision {
             profile: get.required("profile")?,
             answer: get.required("answer")?,
             as_of: get.required("asOf")?,
             counts: get.required::<Value>("counts")?.to_string(),
         },
-        VSA => Event::Writ {
-            expires_at: item
-                .facts
-                .get("writ")
-                .and_then(|writ| writ.get("expiresAt"))
-                .or_else(|| item.facts.get("expiresAt"))
-                .and_then(|time| Timestamp::deserialize(time).ok()),
-        },
-        "urn:writ:predicate:approval:v1" => Event::Approval {
-            person: person("approver").or_else(|_| person("person"))?,
+        "approval:v1" => Event::Approval {
+            person: by(get)?,
             answer: "approved",
         },
-        "urn:writ:predicate:rejection:v1" => Event::Approval {
-            person: person("rejecter").or_else(|_| person("person"))?,
+        "rejection:v1" => Event::Approval {
+            person: by(get)?,
             answer: "rejected",
         },
-        "urn:writ:predicate:exemption:v1" => exemption(get)?,
+        "exemption:v1" => exemption(get)?,
         _ => Event::None,
     })
 }
 
+fn by(get: &Fields<'_>) -> Result<PrincipalId, String> {
+    let actor = get.object("by").ok_or("predicate.by is missing")?;
+    Fields(actor).required("principal")
+}
+
 fn exemption(get: &Fields<'_>) -> Result<Event, String> {
-    let action: String = get.required("action")?;
-    if action == "requested" {
-        return Ok(Event::ExemptionRequest {
-            requester: get.required("requester")?,
-            reason: get.optional("reason")?.unwrap_or_default(),
-            expires_at: get.optional("expiresAt")?,
-        });
-    }
+    let form: String = get.required("form")?;
+    let state = match form.as_str() {
+        "request" => {
+            let actor = get
+                .object("requestedBy")
+                .ok_or("predicate.requestedBy is missing")?;
+            return Ok(Event::ExemptionRequest {
+                requester: Fields(actor).required("principal")?,
+                reason: get.required("reason")?,
+                expires_at: get.optional("expiresAt")?,
+            });
+        }
+        "grant" => "granted",
+        "deny" => "denied",
+        "revoke" => "revoked",
+        // The end of an exemption follows from its own time; the note changes nothing.
+        _ => return Ok(Event::None),
+    };
     let request: EvidenceId = get.required("request")?;
     Ok(Event::ExemptionAnswer {
-        state: match action.as_str() {
-            "granted" => "granted",
-            "rejected" => "denied",
-            "revoked" => "revoked",
-            _ => {
-                return Err(format!(
-                    "predicate.action is '{action}'; expected requested, granted, rejected or revoked"
-                ));
-            }
-        },
+        state,
         request: request.digest(),
-        person: get.required("decidedBy")?,
+        person: by(get)?,
         expires_at: get.optional("expiresAt")?,
     })
 }

@@ -9,6 +9,7 @@
 
 mod door;
 pub mod error;
+mod exempt;
 #[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
 pub mod fault;
 pub mod findings;
@@ -19,16 +20,21 @@ mod read;
 mod record;
 mod store;
 mod trust;
+mod verify;
 
 pub use error::{RegistryError, Result};
+pub use exempt::{ExemptionAsk, ExemptionReply};
 pub use index::lists::{
     Counts, DecisionRow, ExemptionRow, ExemptionState, FindingsQuery, RunRow, TrackedFinding,
     WritRow,
 };
 pub use index::query::{MAX_PAGE, Page, Query};
-pub use item::{REFERENCE, item_from_statement};
+pub use item::item_from_statement;
 pub use ops::HeldCheckpoint;
 pub use read::{EvidenceSet, MIN_PREFIX, Record, Stats};
-pub use record::{Blob, BlobBody, ENVELOPE_MEDIA_TYPE, Input, NewRecord, Recorded};
+pub use record::{Blob, BlobBody, Input, NewRecord, Recorded};
 pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
 pub use trust::{PREVIEW_ENVIRONMENT, Trust};
+pub use verify::{
+    Checked, Failure, FileCheck, IndexState, VerifyOptions, VerifyReport, verify_file, verify_store,
+};

@@ -40,9 +40,9 @@ pub struct Record {
     pub item: EvidenceItem,
     /// The statement.
     pub statement: Statement<serde_json::Value>,
-    /// The signed envelope of the statement, as recorded.
+    /// The signed envelope in the ledger: of the statement, or of a reference to it.
     pub envelope: Vec<u8>,
-    /// Where the whole envelope lies in the locker when the ledger holds a reference to it.
+    /// Where the whole statement lies in the locker when the ledger holds a reference to it.
     pub whole: Option<Digest>,
 }
 
@@ -132,7 +132,6 @@ impl Store {
         let located = self.index.read().await.locate(id, digits).await?;
         let reader = LedgerReader::open(&self.paths.ledger)?;
         let checker = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
-        let locker = Arc::clone(&self.locker);
         tokio::task::spawn_blocking(move || {
             let damaged = |problem: String| RegistryError::Entry {
                 index: located.index,
@@ -152,16 +151,10 @@ impl Store {
                     checked.id, located.id
                 )));
             }
-            let envelope = match located.statement {
-                Some(whole) => {
-                    locker.get_bytes(whole, writ_evidence::dsse::MAX_ENVELOPE_BYTES as u64)?
-                }
-                None => entry.envelope().to_vec(),
-            };
             Ok(Record {
                 item: located.item,
                 statement: checked.statement,
-                envelope,
+                envelope: entry.envelope().to_vec(),
                 whole: located.statement,
             })
         })

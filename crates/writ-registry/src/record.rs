@@ -8,22 +8,19 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
 use writ_evidence::dsse::IN_TOTO_PAYLOAD_TYPE;
-use writ_evidence::key::LocalSigner;
-use writ_evidence::statement::{ResourceDescriptor, STATEMENT_V1, Statement};
+use writ_evidence::key::{LocalSigner, Signer as _};
+use writ_evidence::predicate::PredicateType;
+use writ_evidence::reference::{Holds, MAX_LOGGED_ENVELOPE_BYTES, Reference, STATEMENT_MEDIA_TYPE};
+use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
 use writ_evidence::{Envelope, canonical, dsse};
-use writ_ledger::MAX_ENVELOPE_BYTES;
 use writ_locker::{FsLocker, Locker as _, Meta};
 use writ_model::{Digest, EvidenceId, Timestamp};
 
 use crate::error::{RegistryError, Result};
 use crate::fault;
-use crate::item::{OWN, REFERENCE, Reader, projected};
+use crate::item::{OWN, Reader, projected};
 use crate::store::Store;
-
-/// Media type of a whole envelope in the locker.
-pub const ENVELOPE_MEDIA_TYPE: &str = "application/vnd.dsse.envelope.v1+json";
 
 /// Bytes of envelopes that are appended at once.
 const MAX_APPEND_BYTES: usize = 16 << 20;
@@ -270,22 +267,12 @@ impl Preparer {
         }
         let mut stored: Vec<(&[u8], Meta)> = Vec::new();
         for record in &records {
-            for blob in &record.blobs {
-                let meta = Meta::new(&blob.media_type, self.retain_until);
-                match &blob.body {
-                    BlobBody::Bytes(bytes) => stored.push((bytes, meta)),
-                    BlobBody::File(path) => {
-                        let mut file =
-                            File::open(path).map_err(|e| RegistryError::io("read", path, e))?;
-                        self.locker.put(&mut file, &meta)?;
-                    }
-                }
-            }
+            stored.extend(self.store_files(record)?);
         }
         for record in &checked {
-            if record.envelope.len() > MAX_ENVELOPE_BYTES {
-                let meta = Meta::new(ENVELOPE_MEDIA_TYPE, self.retain_until);
-                stored.push((&record.envelope, meta));
+            if record.envelope.len() > MAX_LOGGED_ENVELOPE_BYTES {
+                let meta = Meta::new(STATEMENT_MEDIA_TYPE, self.retain_until);
+                stored.push((&record.payload, meta));
             }
         }
         self.locker.put_batch(&stored)?;
@@ -317,14 +304,33 @@ impl Preparer {
             }
         };
         let bytes = envelope.to_canonical_json();
-        let checked = self.reader.check(&bytes, self.now).map_err(refused)?;
-        if checked.statement.predicate_type == REFERENCE || checked.whole.is_some() {
-            return Err(refused(
-                "references are made by the store itself; hand in the whole statement".to_owned(),
-            ));
+        if self.refers(&envelope) {
+            // What a reference refers to is read when it is checked.
+            self.store_blobs(record)?;
         }
-        validate(&checked.statement).map_err(refused)?;
-        let (id, signer) = (checked.id, checked.signer.to_string());
+        let checked = self.reader.check(&bytes, self.now).map_err(refused)?;
+        if checked.whole.is_none() {
+            validate(&checked.statement).map_err(refused)?;
+        }
+        let large = bytes.len() > MAX_LOGGED_ENVELOPE_BYTES;
+        let (id, signer, statement) = (
+            checked.id,
+            // A reference is signed by the store.
+            if large {
+                self.signer.key_id()
+            } else {
+                checked.signer
+            },
+            large.then(|| checked.statement.clone()),
+        );
+        let payload = match large {
+            true => self
+                .reader
+                .open(&envelope, self.now)
+                .map_err(refused)?
+                .into_content(),
+            false => Vec::new(),
+        };
         let projected = projected(checked, 0, self.now).map_err(refused)?;
         if projected.item.observed_at > self.now {
             return Err(RegistryError::Future {
@@ -336,11 +342,43 @@ impl Preparer {
         self.check_blobs(position, record, &projected.blobs)?;
         Ok(CheckedRecord {
             id,
-            signer,
+            signer: signer.to_string(),
             envelope: bytes,
-            subjects: projected.subjects,
-            predicate_type: projected.item.predicate_type,
+            payload,
+            statement,
+            observed_at: projected.item.observed_at,
         })
+    }
+
+    /// Stores the files of a record, and gives its blobs in memory.
+    fn store_files<'a>(&self, record: &'a NewRecord) -> Result<Vec<(&'a [u8], Meta)>> {
+        let mut bodies = Vec::new();
+        for blob in &record.blobs {
+            let meta = Meta::new(&blob.media_type, self.retain_until);
+            match &blob.body {
+                BlobBody::Bytes(bytes) => bodies.push((bytes.as_slice(), meta)),
+                BlobBody::File(path) => {
+                    let mut file =
+                        File::open(path).map_err(|e| RegistryError::io("read", path, e))?;
+                    self.locker.put(&mut file, &meta)?;
+                }
+            }
+        }
+        Ok(bodies)
+    }
+
+    fn store_blobs(&self, record: &NewRecord) -> Result<()> {
+        self.locker.put_batch(&self.store_files(record)?)?;
+        Ok(())
+    }
+
+    /// Whether a trusted envelope holds a reference to a document in the locker.
+    fn refers(&self, envelope: &Envelope) -> bool {
+        self.reader
+            .open(envelope, self.now)
+            .ok()
+            .and_then(|verified| Statement::parse_any(verified.content()).ok())
+            .is_some_and(|statement| statement.predicate_type == Reference::URI)
     }
 
     /// Every blob that the statement names must come with it or be there.
@@ -371,10 +409,9 @@ impl Preparer {
     }
 
     fn ready(&self, position: usize, record: CheckedRecord) -> Result<Ready> {
-        let entry = if record.envelope.len() > MAX_ENVELOPE_BYTES {
-            self.reference(position, &record)?
-        } else {
-            record.envelope
+        let entry = match &record.statement {
+            Some(statement) => self.reference(position, &record, statement)?,
+            None => record.envelope,
         };
         Ok(Ready {
             id: record.id,
@@ -384,24 +421,43 @@ impl Preparer {
     }
 
     /// A signed statement that stands in the ledger for one that is too large for it.
-    fn reference(&self, position: usize, record: &CheckedRecord) -> Result<Vec<u8>> {
-        let whole = Digest::of(&record.envelope);
-        let statement = Statement {
-            statement_type: STATEMENT_V1.to_owned(),
-            subject: vec![ResourceDescriptor::sha256("statement", record.id.digest())],
-            predicate_type: REFERENCE.to_owned(),
-            predicate: json!({
-                "payload": record.id.digest(),
-                "envelope": whole,
-                "size": record.envelope.len(),
-                "predicateType": record.predicate_type,
-                "subjects": record.subjects.len(),
-            }),
+    fn reference(
+        &self,
+        position: usize,
+        record: &CheckedRecord,
+        statement: &Statement<serde_json::Value>,
+    ) -> Result<Vec<u8>> {
+        let reference = Reference {
+            holds: Holds::Statement,
+            digest: record.id.digest(),
+            size: record.payload.len() as u64,
+            media_type: STATEMENT_MEDIA_TYPE.to_owned(),
+            predicate_type: statement.predicate_type.clone(),
+            observed_at: Some(record.observed_at),
+            production: None,
         };
-        let payload =
-            canonical::to_vec(&statement).map_err(|e| RegistryError::refused(position, e))?;
-        let envelope = dsse::sign(IN_TOTO_PAYLOAD_TYPE, payload, &self.signer)?;
-        Ok(envelope.to_canonical_json())
+        // Subjects with what they are matched by, without what is only nice to know.
+        let subjects = statement
+            .subject
+            .iter()
+            .map(|subject| ResourceDescriptor {
+                name: subject.name.clone(),
+                uri: subject.uri.clone(),
+                digest: subject.digest.clone(),
+                ..ResourceDescriptor::default()
+            })
+            .collect();
+        let (_, envelope) = Statement::new(subjects, reference)
+            .sign(&self.signer)
+            .map_err(|e| RegistryError::refused(position, e))?;
+        let bytes = envelope.to_canonical_json();
+        if bytes.len() > MAX_LOGGED_ENVELOPE_BYTES {
+            return Err(RegistryError::refused(
+                position,
+                "its subjects alone are too large for a ledger entry; name fewer of them",
+            ));
+        }
+        Ok(bytes)
     }
 }
 
@@ -409,19 +465,26 @@ struct CheckedRecord {
     id: EvidenceId,
     signer: String,
     envelope: Vec<u8>,
-    subjects: Vec<(String, String, String)>,
-    predicate_type: String,
+    /// The whole payload and statement, when they are too large for the ledger.
+    payload: Vec<u8>,
+    statement: Option<Statement<serde_json::Value>>,
+    observed_at: Timestamp,
 }
 
-/// Writ's own predicates must have their shape.
+/// Predicates that Writ knows must have their shape; of its own it must know them.
 fn validate(statement: &Statement<serde_json::Value>) -> std::result::Result<(), String> {
-    if statement.predicate_type.starts_with(OWN) && !statement.predicate.is_object() {
-        return Err(format!(
-            "the predicate of {} must be an object",
-            statement.predicate_type
-        ));
+    let kind = statement.predicate_type.as_str();
+    if kind == Reference::URI {
+        return Ok(());
     }
-    Ok(())
+    match PredicateType::find(kind) {
+        Some(known) => (known.check)(&statement.predicate)
+            .map_err(|e| format!("predicate {}: {e}", known.name)),
+        None if kind.starts_with(OWN) => Err(format!(
+            "'{kind}' is not a predicate that this version of Writ knows"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn digest_of(path: &std::path::Path) -> Result<Digest> {

@@ -314,10 +314,10 @@ pub(crate) fn trusted_head(paths: &StorePaths, trust: &Trust) -> Result<TrustedH
     let origin = reader.checkpoint().unverified().origin.clone();
     if !trust.knows_ledger(&origin) {
         return Err(RegistryError::Trust {
-            path: trust.path().join("trust.toml"),
+            path: paths.checkpoint(),
             problem: format!(
-                "it does not list the ledger {origin} of the store {}: the store is a foreign one, or was exchanged",
-                paths.root.display()
+                "it is of the ledger {origin}, which {} does not list: the store is a foreign one, or was exchanged or changed",
+                trust.path().join("trust.toml").display()
             ),
             remedy: "pass the trust directory that belongs to this store",
         });

@@ -150,6 +150,17 @@ pub enum ExemptionState {
 }
 
 impl ExemptionState {
+    /// The word in messages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Granted => "granted",
+            Self::Denied => "denied",
+            Self::Revoked => "revoked",
+        }
+    }
+
     fn of(word: &str) -> Self {
         match word {
             "granted" => Self::Granted,
@@ -450,23 +461,6 @@ impl Index {
             .map(|row| Ok((unsigned(row, 0)?, row.try_get(1)?)))
             .collect::<sqlx::Result<_>>()
             .map_err(|e| self.failed(e))
-    }
-
-    /// Every blob that evidence rests on: digest, ledger index, role.
-    pub(crate) async fn blobs(&self) -> Result<Vec<(Digest, u64, String)>> {
-        let rows = self
-            .fetch(
-                "SELECT digest, idx, role FROM blobs ORDER BY digest, idx, role".to_owned(),
-                Vec::new(),
-            )
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let digest = self.digest(row, 0)?;
-                let index = unsigned(row, 1).map_err(|e| self.failed(e))?;
-                Ok((digest, index, row.try_get(2).map_err(|e| self.failed(e))?))
-            })
-            .collect()
     }
 }
 

@@ -20,7 +20,7 @@ use writ_model::Digest;
 use crate::error::{RegistryError, Result};
 use db::{Access, Db, Durability, on_db};
 
-pub(crate) use project::{Event, Projected, Recorded};
+pub(crate) use project::{Event, Projected, Recorded, may_answer};
 pub(crate) use streams::{FindingsSource, signed};
 
 /// Where the projector stands, and on which ledger.

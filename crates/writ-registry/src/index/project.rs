@@ -95,7 +95,7 @@ pub(crate) async fn apply(
     source: &(dyn FindingsSource + Sync),
 ) -> sqlx::Result<()> {
     let projected = match &entry.content {
-        Ok(projected) => projected,
+        Ok(projected) => &complete(connection, projected).await?,
         Err(reason) => return problem(connection, entry.index, reason).await,
     };
     if !insert_evidence(connection, projected).await? {
@@ -134,6 +134,39 @@ pub(crate) async fn apply(
         problem(connection, entry.index, &reason).await?;
     }
     apply_event(connection, projected).await
+}
+
+/// Exemptions get their number from the order of the ledger; an answer takes number and service
+/// from the request that it answers.
+async fn complete(
+    connection: &mut SqliteConnection,
+    projected: &Projected,
+) -> sqlx::Result<Projected> {
+    let mut projected = projected.clone();
+    let row = match &projected.event {
+        Event::ExemptionRequest { .. } => {
+            sqlx::query("SELECT COALESCE(MAX(number), 0) + 1, $1 FROM exemptions")
+                .bind(&projected.item.service)
+                .fetch_optional(connection)
+                .await?
+        }
+        Event::ExemptionAnswer { request, .. } => {
+            sqlx::query("SELECT number, service FROM exemptions WHERE id = $1")
+                .bind(request.to_hex())
+                .fetch_optional(connection)
+                .await?
+        }
+        _ => None,
+    };
+    if let Some(row) = row {
+        let number: i64 = row.try_get(0)?;
+        projected.item.service = row.try_get(1)?;
+        projected
+            .item
+            .facts
+            .insert("number".to_owned(), format!("EX-{number}").into());
+    }
+    Ok(projected)
 }
 
 async fn problem(connection: &mut SqliteConnection, index: u64, reason: &str) -> sqlx::Result<()> {

@@ -108,18 +108,22 @@ pub fn scan_with(
     for finding in found {
         counts.add(finding.severity);
     }
+    let at = Timestamp::from_micros(observed);
     let mut predicate = json!({
         "service": service,
         "evidenceType": "dependency-scan",
-        "scope": "dependencies",
-        "observedAt": Timestamp::from_micros(observed),
+        "stage": "dependencies",
+        "startedAt": at,
+        "finishedAt": at,
+        "observedAt": at,
         "origin": "observed",
         "producerClass": "laptop",
         "outcome": "completed",
         "tool": {"name": "trivy", "version": "0.70.0"},
         "lookedAt": [{"what": "packages", "count": 168}],
         "counts": counts,
-        "findings": {"digest": Digest::of(&blob), "mediaType": findings::MEDIA_TYPE, "size": blob.len()},
+        "findings": {"digest": Digest::of(&blob), "count": found.len()},
+        "inputs": Digest::of(service.as_bytes()),
     });
     change(&mut predicate);
     NewRecord::payload(statement("urn:writ:predicate:scan:v1", predicate))

@@ -1,4 +1,11 @@
 //! Integration tests of the registry.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test ends the test")]
+
 mod common;
+mod door;
+mod exemptions;
+mod faults;
+mod lifecycle;
 mod recording;
+mod tampering;

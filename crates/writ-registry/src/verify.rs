@@ -1,0 +1,699 @@
+//! Offline verification: of a whole store, of one record, of one file.
+//!
+//! A store is checked from the signature downwards: the checkpoint against the trusted log key,
+//! every byte of the ledger against the checkpoint, every earlier checkpoint, every envelope
+//! against the trusted keys, every byte of the locker, and that no blob is missing behind
+//! evidence. The index comes last: it is only a projection, so a difference is repaired by
+//! rebuilding it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::{ControlFlow, Range};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use writ_evidence::Envelope;
+use writ_ledger::{LedgerError, LedgerReader, SignedCheckpoint, TlogProof, checkpoint, verify_log};
+use writ_locker::{FsLocker, Locker as _};
+use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
+
+use crate::door::Source;
+use crate::error::{RegistryError, Result};
+use crate::index::Index;
+use crate::item::{Reader, projected};
+use crate::store::{Store, StoreOptions, StorePaths, trusted_head};
+use crate::trust::Trust;
+
+/// Largest file that [`verify_file`] reads, in bytes.
+const MAX_FILE: u64 = 64 << 20;
+
+/// What to verify a store against.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    /// The trust directory.
+    pub trust: PathBuf,
+    /// Checkpoints that the caller holds (the text of signed notes): the ledger must extend them.
+    /// Those that the store itself holds are always looked at too.
+    pub earlier: Vec<String>,
+    /// Compare the index with a fresh one, computed in memory.
+    pub index: bool,
+}
+
+impl VerifyOptions {
+    /// Everything, against the keys in `trust`.
+    #[must_use]
+    pub fn new(trust: impl Into<PathBuf>) -> Self {
+        Self {
+            trust: trust.into(),
+            earlier: Vec::new(),
+            index: true,
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// The file that is wrong.
+    pub file: PathBuf,
+    /// Ledger index of the entry, where one can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u64>,
+    /// Id of the evidence, where one can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<EvidenceId>,
+    /// Byte range in the file, end exclusive, where one can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Range<u64>>,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// How the index compares with the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum IndexState {
+    /// It was not asked for, or could not be compared because the ledger is damaged.
+    NotCompared,
+    /// It says what ledger and locker say.
+    Consistent,
+    /// There is none: the next command builds it.
+    Absent,
+    /// It ends earlier: the next command completes it.
+    Behind {
+        /// Entries in the index.
+        indexed: u64,
+    },
+    /// It differs: `writ server reindex` repairs it. Nothing is lost.
+    Differs {
+        /// The first line that differs.
+        line: String,
+    },
+}
+
+/// What a verification looked at, and what it found.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyReport {
+    /// The ledger's name.
+    pub origin: String,
+    /// The verified head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<LedgerHead>,
+    /// Durable entries.
+    pub entries: u64,
+    /// Files of the ledger that were checked.
+    pub ledger_files: u64,
+    /// Envelopes whose signature was checked.
+    pub envelopes: u64,
+    /// Objects of the locker that were checked.
+    pub blobs: u64,
+    /// Bytes of the locker that were hashed.
+    pub blob_bytes: u64,
+    /// Earlier checkpoints that the ledger was found to extend.
+    pub earlier: usize,
+    /// How the index compares.
+    pub index: IndexState,
+    /// What is wrong; empty when all is good.
+    pub failures: Vec<Failure>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong. An index that must be rebuilt is not wrong: nothing is lost.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+/// One record or file that verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// Id of the evidence.
+    pub id: EvidenceId,
+    /// Predicate type.
+    pub predicate_type: String,
+    /// Key that signed it.
+    pub signer: String,
+    /// Ledger index, when inclusion was proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// Blobs behind it that were read and match.
+    pub blobs: u64,
+}
+
+/// What a file turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum FileCheck {
+    /// One envelope, or one per line.
+    Envelopes {
+        /// Each with what it holds.
+        checked: Vec<Checked>,
+    },
+    /// A receipt.
+    Proof {
+        /// The log that it is from.
+        origin: String,
+        /// The entry that it proves.
+        index: u64,
+        /// Size of the tree that it leads to.
+        size: u64,
+    },
+    /// A checkpoint.
+    Checkpoint {
+        /// The log that it is from.
+        origin: String,
+        /// Its head.
+        head: LedgerHead,
+    },
+}
+
+/// Verifies the whole store in `root`, offline; `progress` is told what is being looked at, how
+/// much is done, and of how much (0: not known).
+///
+/// # Errors
+/// The store or the keys cannot be read at all. Everything that is wrong with it is in the report.
+pub async fn verify_store(
+    root: &Path,
+    options: &VerifyOptions,
+    progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
+) -> Result<VerifyReport> {
+    let paths = StorePaths::of(root);
+    if !paths.ledger.is_dir() {
+        return Err(RegistryError::NoStore(root.to_owned()));
+    }
+    let trust = Trust::open(&options.trust, false)?;
+    let mut report = VerifyReport {
+        origin: String::new(),
+        head: None,
+        entries: 0,
+        ledger_files: 0,
+        envelopes: 0,
+        blobs: 0,
+        blob_bytes: 0,
+        earlier: 0,
+        index: IndexState::NotCompared,
+        failures: Vec::new(),
+    };
+    let mut earlier = options.earlier.clone();
+    earlier.extend(held_notes(&paths).await);
+    check_ledger(&paths, &trust, &earlier, &mut report, progress);
+    let ledger_is_good = report.is_good();
+    match FsLocker::open(
+        &paths.locker,
+        writ_locker::Options {
+            read_only: true,
+            ..writ_locker::Options::default()
+        },
+    ) {
+        Ok(locker) => {
+            let locker = Arc::new(locker);
+            check_locker(&locker, &mut report, progress);
+            if ledger_is_good {
+                check_entries(&paths, &trust, &locker, &mut report, progress)?;
+            }
+        }
+        Err(error) => report.failures.push(Failure {
+            file: paths.locker.clone(),
+            entry: None,
+            id: None,
+            bytes: None,
+            problem: error.to_string(),
+            remedy: "restore the locker directory from a copy".to_owned(),
+        }),
+    }
+    if options.index && report.is_good() {
+        report.index = compare_index(root, options).await?;
+    }
+    Ok(report)
+}
+
+async fn held_notes(paths: &StorePaths) -> Vec<String> {
+    use crate::index::db::Access;
+    if !paths.ops.exists() {
+        return Vec::new();
+    }
+    let Ok(origin) = LedgerReader::open(&paths.ledger)
+        .map(|reader| reader.checkpoint().unverified().origin.clone())
+    else {
+        return Vec::new();
+    };
+    let Ok(ops) = crate::ops::Ops::open(&paths.ops, Access::Immutable).await else {
+        return Vec::new();
+    };
+    let held = ops.held(&origin, 100).await.unwrap_or_default();
+    ops.close().await;
+    held.into_iter().map(|held| held.note).collect()
+}
+
+fn check_ledger(
+    paths: &StorePaths,
+    trust: &Trust,
+    earlier: &[String],
+    report: &mut VerifyReport,
+    progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
+) {
+    let checkpoint_file = paths.ledger.join("checkpoint");
+    let head = match trusted_head(paths, trust) {
+        Ok(head) => head,
+        Err(error) => {
+            report
+                .failures
+                .push(ledger_failure(error, &checkpoint_file));
+            return;
+        }
+    };
+    report.origin = head.origin.clone();
+    let mut notes = Vec::new();
+    for note in earlier {
+        match SignedCheckpoint::parse(note.as_bytes()) {
+            // Another log's checkpoint says nothing about this one.
+            Ok(note) if note.unverified().origin == head.origin => notes.push(note),
+            Ok(_) => {}
+            Err(error) => report.failures.push(Failure {
+                file: PathBuf::from("(earlier checkpoint)"),
+                entry: None,
+                id: None,
+                bytes: None,
+                problem: format!("the earlier checkpoint cannot be read: {error}"),
+                remedy: "pass the signed note as it was".to_owned(),
+            }),
+        }
+    }
+    let verifiers = match trust.log_verifiers(&head.origin) {
+        Ok(verifiers) => verifiers,
+        Err(error) => {
+            report
+                .failures
+                .push(ledger_failure(error, &checkpoint_file));
+            return;
+        }
+    };
+    let mut outcome = None;
+    for verifier in &verifiers {
+        let verified = verify_log(&paths.ledger, verifier, &notes, &mut |done, total| {
+            progress("ledger", done, total);
+        });
+        let other_key = matches!(verified, Err(LedgerError::Note { .. }));
+        outcome = Some(verified);
+        if !other_key {
+            break;
+        }
+    }
+    match outcome {
+        Some(Ok(good)) => {
+            report.entries = good.size;
+            report.ledger_files = good.files;
+            report.earlier = good.earlier;
+            report.head = Some(LedgerHead {
+                size: good.checkpoint.size,
+                root: Digest::from_bytes(good.checkpoint.root.0),
+            });
+        }
+        Some(Err(error)) => report
+            .failures
+            .push(ledger_failure(error.into(), &checkpoint_file)),
+        None => {}
+    }
+}
+
+fn ledger_failure(error: RegistryError, otherwise: &Path) -> Failure {
+    let remedy = "restore this file from a copy, and record nothing before".to_owned();
+    match &error {
+        RegistryError::Ledger(LedgerError::Damaged(damage)) => Failure {
+            file: damage.file.clone(),
+            entry: damage.index,
+            id: None,
+            bytes: Some(damage.bytes.clone()),
+            problem: damage.problem.clone(),
+            remedy,
+        },
+        RegistryError::Ledger(LedgerError::Note { path, source }) => Failure {
+            file: path.clone(),
+            entry: None,
+            id: None,
+            bytes: None,
+            problem: source.to_string(),
+            remedy,
+        },
+        RegistryError::Trust {
+            path,
+            problem,
+            remedy,
+        } => Failure {
+            file: path.clone(),
+            entry: None,
+            id: None,
+            bytes: None,
+            problem: problem.clone(),
+            remedy: (*remedy).to_owned(),
+        },
+        other => Failure {
+            file: otherwise.to_owned(),
+            entry: None,
+            id: None,
+            bytes: None,
+            problem: other.to_string(),
+            remedy,
+        },
+    }
+}
+
+fn check_locker(
+    locker: &FsLocker,
+    report: &mut VerifyReport,
+    progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
+) {
+    match locker.verify_all(&mut |at| progress("locker", at.objects, 0)) {
+        Ok(found) => {
+            report.blobs = found.objects;
+            report.blob_bytes = found.bytes;
+            for problem in found.problems {
+                let text = problem.to_string();
+                let place = format!("{}: ", problem.path.display());
+                report.failures.push(Failure {
+                    problem: text.strip_prefix(&place).unwrap_or(&text).to_owned(),
+                    file: problem.path,
+                    entry: None,
+                    id: None,
+                    bytes: None,
+                    remedy: "restore this file from a copy; the ledger names what it must hold"
+                        .to_owned(),
+                });
+            }
+        }
+        Err(error) => report.failures.push(Failure {
+            file: locker.path().to_owned(),
+            entry: None,
+            id: None,
+            bytes: None,
+            problem: error.to_string(),
+            remedy: "restore the locker directory from a copy".to_owned(),
+        }),
+    }
+}
+
+/// Every envelope against the trusted keys, and the bytes behind it.
+fn check_entries(
+    paths: &StorePaths,
+    trust: &Trust,
+    locker: &Arc<FsLocker>,
+    report: &mut VerifyReport,
+    progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
+) -> Result<()> {
+    let ledger = LedgerReader::open(&paths.ledger)?;
+    let reader = Reader::new(trust.keys().clone(), Arc::clone(locker));
+    let total = ledger.size();
+    let mut found = Vec::new();
+    ledger.scan(0, |index, entry| {
+        report.envelopes += 1;
+        if report.envelopes.is_multiple_of(256) {
+            progress("envelopes", report.envelopes, total);
+        }
+        check_entry(&reader, locker, paths, index, entry, &mut found);
+        ControlFlow::Continue(())
+    })?;
+    report.failures.extend(found);
+    Ok(())
+}
+
+fn check_entry(
+    reader: &Reader,
+    locker: &FsLocker,
+    paths: &StorePaths,
+    index: u64,
+    entry: writ_ledger::Entry<'_>,
+    found: &mut Vec<Failure>,
+) {
+    let at = Timestamp::from_micros(entry.recorded_at);
+    let failure = |file: PathBuf, id, problem: String, remedy: &str| Failure {
+        file,
+        entry: Some(index),
+        id,
+        bytes: None,
+        problem,
+        remedy: remedy.to_owned(),
+    };
+    let checked = match reader.check(entry.envelope, at) {
+        Ok(checked) => checked,
+        Err(problem) => {
+            found.push(failure(
+                paths.ledger.clone(),
+                None,
+                problem,
+                "if the key was taken out of trust.toml by mistake, put it back; else this entry proves nothing",
+            ));
+            return;
+        }
+    };
+    let id = checked.id;
+    let Ok(projected) = projected(checked, index, at) else {
+        // A statement that this version cannot read is signed and logged all the same.
+        return;
+    };
+    for (digest, role) in projected.blobs {
+        let file = locker.object_path(digest);
+        if !file.exists() {
+            found.push(failure(
+                file,
+                Some(id),
+                format!("the {role} behind entry {index} is not in the locker: {digest}"),
+                "restore this file from a copy; without it the evidence cannot be examined",
+            ));
+        }
+    }
+}
+
+/// Computes the index anew in memory and compares.
+async fn compare_index(root: &Path, options: &VerifyOptions) -> Result<IndexState> {
+    let store = Store::open(root, StoreOptions::new(&options.trust).read_only()).await?;
+    let paths = store.paths().clone();
+    if !paths.index.exists() {
+        return Ok(IndexState::Absent);
+    }
+    let busy = crate::index::side_files(&paths.index)
+        .iter()
+        .any(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0));
+    if busy {
+        // Somebody has it open: its write-ahead log cannot be read without writing.
+        return Ok(IndexState::NotCompared);
+    }
+    store.compare_own_index().await
+}
+
+/// Verifies one file offline: an envelope, a bundle of envelopes (one per line), a `.tlog-proof`
+/// (with the store that holds its entry), or a checkpoint.
+///
+/// # Errors
+/// The file cannot be read, is none of these, or does not verify; the message names it.
+pub async fn verify_file(path: &Path, store: &Store) -> Result<FileCheck> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|e| RegistryError::io("read", path, e))?;
+    let wrong = |problem: String| RegistryError::Trust {
+        path: path.to_owned(),
+        problem,
+        remedy: "get the file again from where it came",
+    };
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(wrong(format!("it is larger than {MAX_FILE} bytes")));
+    }
+    if bytes.first() == Some(&b'{') {
+        return envelopes(&bytes, store).map_err(wrong);
+    }
+    let text = String::from_utf8(bytes).map_err(|e| wrong(format!("it is not text: {e}")))?;
+    if text.starts_with("c2sp.org/tlog-proof@") {
+        let proof = TlogProof::parse(&text).map_err(|e| wrong(e.to_string()))?;
+        return proved(&proof, store).map_err(wrong);
+    }
+    let signed = SignedCheckpoint::parse(text.as_bytes()).map_err(|e| {
+        wrong(format!(
+            "it is neither an envelope, a bundle of envelopes, a receipt nor a checkpoint: {e}"
+        ))
+    })?;
+    let origin = signed.unverified().origin.clone();
+    let verified = store
+        .trust
+        .log_verifiers(&origin)?
+        .iter()
+        .find_map(|verifier| signed.verify(verifier).ok().cloned());
+    match verified {
+        Some(head) => Ok(FileCheck::Checkpoint {
+            origin,
+            head: head_of(&head),
+        }),
+        None => Err(wrong(format!(
+            "the checkpoint of '{origin}' is not signed by a trusted log key"
+        ))),
+    }
+}
+
+fn envelopes(bytes: &[u8], store: &Store) -> Result<FileCheck, String> {
+    let reader = Reader::new(store.trust.keys().clone(), Arc::clone(&store.locker));
+    let mut checked = Vec::new();
+    // One envelope over several lines, or one per line.
+    let whole = Envelope::parse(bytes).is_ok();
+    let parts: Vec<&[u8]> = if whole {
+        vec![bytes]
+    } else {
+        bytes
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty())
+            .collect()
+    };
+    for (number, part) in parts.iter().enumerate() {
+        let one = reader
+            .check(part, store.now())
+            .map_err(|e| format!("envelope {} does not verify: {e}", number + 1))?;
+        checked.push(Checked {
+            id: one.id,
+            predicate_type: one.statement.predicate_type,
+            signer: one.signer.to_string(),
+            index: None,
+            blobs: 0,
+        });
+    }
+    Ok(FileCheck::Envelopes { checked })
+}
+
+fn proved(proof: &TlogProof, store: &Store) -> Result<FileCheck, String> {
+    let ledger = LedgerReader::open(&store.paths.ledger).map_err(|e| e.to_string())?;
+    let entry = ledger
+        .read(proof.index)
+        .map_err(|e| format!("the entry that it proves cannot be read from the store: {e}"))?;
+    let mut refused = String::from("no log key is trusted");
+    let verifiers = store
+        .trust
+        .log_verifiers(&store.origin)
+        .map_err(|e| e.to_string())?;
+    for verifier in &verifiers {
+        match proof.verify(entry.as_bytes(), &store.origin, verifier) {
+            Ok(head) => {
+                return Ok(FileCheck::Proof {
+                    origin: store.origin.clone(),
+                    index: proof.index,
+                    size: head.size,
+                });
+            }
+            Err(error) => refused = error.to_string(),
+        }
+    }
+    Err(refused)
+}
+
+fn head_of(checkpoint: &checkpoint::Checkpoint) -> LedgerHead {
+    LedgerHead {
+        size: checkpoint.size,
+        root: Digest::from_bytes(checkpoint.root.0),
+    }
+}
+
+impl Store {
+    /// Verifies one record: its signature, its place in the ledger, and the bytes behind it.
+    ///
+    /// # Errors
+    /// There is no such record, or it does not verify; the message says what does not.
+    pub async fn verify_evidence(&self, id: &str) -> Result<Checked> {
+        let record = self.get(id).await?;
+        let proof = self.receipt(&record.item.id.to_string()).await?;
+        let damaged = |problem: String| RegistryError::Entry {
+            index: record.item.index,
+            id: Some(record.item.id),
+            problem,
+        };
+        proved(&proof, self).map_err(damaged)?;
+        let reader = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
+        let checked = reader
+            .check(&record.envelope, record.item.recorded_at)
+            .map_err(damaged)?;
+        let parts =
+            projected(checked, record.item.index, record.item.recorded_at).map_err(damaged)?;
+        for (digest, role) in &parts.blobs {
+            let mut body = self
+                .locker
+                .get(*digest)
+                .map_err(|e| damaged(format!("{role}: {e}")))?;
+            std::io::copy(&mut body, &mut std::io::sink())
+                .map_err(|e| damaged(format!("{role} {digest}: {e}")))?;
+        }
+        Ok(Checked {
+            id: record.item.id,
+            predicate_type: record.item.predicate_type.clone(),
+            signer: record.item.signer.clone(),
+            index: Some(record.item.index),
+            blobs: parts.blobs.len() as u64,
+        })
+    }
+
+    /// Verifies this whole store and, when all is good, holds its checkpoint, so that a ledger
+    /// that is rolled back later is noticed.
+    ///
+    /// # Errors
+    /// As [`verify_store`].
+    pub async fn verify(
+        &self,
+        earlier: Vec<String>,
+        progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
+    ) -> Result<VerifyReport> {
+        if !self.options.read_only {
+            // The index must be seen as it is on disk, and the journal under a signed head.
+            self.head(None).await?;
+        }
+        let options = VerifyOptions {
+            earlier,
+            index: false,
+            ..VerifyOptions::new(self.trust.path())
+        };
+        let mut report = verify_store(&self.paths.root, &options, progress).await?;
+        if report.is_good() {
+            report.index = self.compare_own_index().await?;
+            if let (Some(ops), Some(head), false) =
+                (&self.ops, &report.head, self.options.read_only)
+            {
+                let reader = LedgerReader::open(&self.paths.ledger)?;
+                let note = reader.checkpoint();
+                if note.unverified().size == head.size {
+                    ops.hold(&self.origin, head, note.as_str(), self.now())
+                        .await?;
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    async fn compare_own_index(&self) -> Result<IndexState> {
+        let reader = Arc::new(LedgerReader::open(&self.paths.ledger)?);
+        let present = self.index.read().await;
+        let size = present.position().await?.size;
+        if size < reader.size() {
+            return Ok(IndexState::Behind { indexed: size });
+        }
+        let fresh = Index::create(None).await?;
+        self.project(&fresh, Source::Reader(reader), size, &mut |_, _| {})
+            .await?;
+        let (is, ought) = (present.dump().await?, fresh.dump().await?);
+        Ok(first_difference(&is, &ought))
+    }
+}
+
+fn first_difference(is: &str, ought: &str) -> IndexState {
+    if is == ought {
+        return IndexState::Consistent;
+    }
+    let line = is
+        .lines()
+        .zip(ought.lines())
+        .find(|(is, ought)| is != ought)
+        .map_or_else(
+            || "one has more rows than the other".to_owned(),
+            |(is, _)| is.chars().take(200).collect(),
+        );
+    IndexState::Differs { line }
+}
