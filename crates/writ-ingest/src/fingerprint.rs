@@ -218,24 +218,49 @@ impl Recipe {
         }
     }
 
-    /// Key that tells occurrences apart: the fields so far.
-    pub fn key(&self) -> u64 {
-        eight(&Sha256::digest(&self.bytes).into())
+    /// Key that tells occurrences apart, and the state from which [`Recipe::finish`] goes on.
+    pub fn key(&self) -> (u64, Sha256) {
+        let state = Sha256::new_with_prefix(&self.bytes);
+        (eight(&state.clone().finalize().into()), state)
     }
 
     /// Key of the fields so far and a secret's keyed hash.
     pub fn key_with(&self, secret: &str) -> u64 {
-        let mut hasher = Sha256::new();
-        hasher.update(&self.bytes);
+        let mut hasher = Sha256::new_with_prefix(&self.bytes);
         hasher.update(b"\0secret\0");
         hasher.update(secret.as_bytes());
         eight(&hasher.finalize().into())
     }
 
-    /// The fingerprint, with the ordinal of the occurrence.
-    pub fn finish(&mut self, ordinal: u32) -> Digest {
-        self.bytes.extend_from_slice(&ordinal.to_le_bytes());
-        Digest::of(&self.bytes)
+    /// The fingerprint: the fields and the ordinal of the occurrence.
+    pub fn finish(mut state: Sha256, ordinal: u32) -> Digest {
+        state.update(ordinal.to_le_bytes());
+        Digest::from_bytes(state.finalize().into())
+    }
+
+    /// The state for findings that need no key.
+    pub fn state(&self) -> Sha256 {
+        Sha256::new_with_prefix(&self.bytes)
+    }
+}
+
+/// Keys are hashes already: the map takes them as they are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsIs(u64);
+
+impl std::hash::Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
     }
 }
 
@@ -270,7 +295,7 @@ mod tests {
                     content,
                 },
             );
-            recipe.finish(0)
+            Recipe::finish(recipe.state(), 0)
         };
         assert_ne!(print("ab", "c"), print("a", "bc"));
     }

@@ -1,6 +1,7 @@
 //! What the formats write to: fingerprints, counts and bounds in one place.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -8,7 +9,7 @@ use writ_model::finding::Component;
 use writ_model::{Category, Digest, Finding, Location, Severity};
 
 use crate::error::{IngestError, RAISE};
-use crate::fingerprint::{Basis, ContentHash, Recipe, family};
+use crate::fingerprint::{AsIs, Basis, ContentHash, Recipe, family};
 use crate::options::Options;
 use crate::report::{ProblemKind, Report, TestTotals};
 use crate::sink::{FileCoverage, Sink, TestCase, TestOutcome};
@@ -48,6 +49,8 @@ pub fn secret_hash(secret_key: &[u8; 32], secret: &str) -> Option<String> {
     (!hidden).then(|| keyed_hash(secret_key, secret.as_bytes()))
 }
 
+type Ordinals = HashMap<u64, u32, BuildHasherDefault<AsIs>>;
+
 /// The receiver.
 pub struct Out<'s> {
     sink: &'s mut dyn Sink,
@@ -55,8 +58,10 @@ pub struct Out<'s> {
     pub(crate) options: Options<'s>,
     family: String,
     recipe: Recipe,
-    ordinals: HashMap<u64, u32>,
-    secrets: HashMap<u64, u32>,
+    ordinals: Ordinals,
+    secrets: Ordinals,
+    /// The last severity word and its meaning: most findings repeat it.
+    last_word: (String, Severity),
     source: SourceLines,
     items: u64,
 }
@@ -73,8 +78,9 @@ impl<'s> Out<'s> {
             report,
             options,
             recipe: Recipe::default(),
-            ordinals: HashMap::new(),
-            secrets: HashMap::new(),
+            ordinals: Ordinals::default(),
+            secrets: Ordinals::default(),
+            last_word: (String::new(), Severity::Unknown),
             source: SourceLines::new(options.root),
             items: 0,
         }
@@ -144,13 +150,19 @@ impl<'s> Out<'s> {
 
     /// Severity from the tool's word; a word nobody knows is noted.
     pub(crate) fn severity(&mut self, word: &str) -> Severity {
-        Severity::from_word(word).unwrap_or_else(|| {
+        if self.last_word.0 == word {
+            return self.last_word.1;
+        }
+        let severity = Severity::from_word(word).unwrap_or_else(|| {
             let word = crate::text::one_line(word, 40);
             self.report.note(&format!(
                 "unknown severity word '{word}', counted as unknown"
             ));
             Severity::Unknown
-        })
+        });
+        word.clone_into(&mut self.last_word.0);
+        self.last_word.1 = severity;
+        severity
     }
 
     /// Completes a finding with its fingerprint, counts it and hands it on.
@@ -161,28 +173,32 @@ impl<'s> Out<'s> {
     ) -> Result<(), IngestError> {
         self.count_item()?;
         self.recipe.begin(finding.category, &self.family, basis);
-        let ordinal = match basis {
+        let (ordinal, state) = match basis {
             // The same vulnerability of the same package is one finding wherever it shows.
-            Basis::Package { .. } | Basis::Url { .. } => 0,
+            Basis::Package { .. } | Basis::Url { .. } => (0, self.recipe.state()),
             Basis::Secret {
                 secret: Some(secret),
                 ..
             } => {
                 let exact = self.recipe.key_with(secret);
                 match self.secrets.get(&exact) {
-                    Some(ordinal) => *ordinal,
+                    Some(ordinal) => (*ordinal, self.recipe.state()),
                     None => {
-                        let ordinal = self.next_ordinal();
+                        let (key, state) = self.recipe.key();
+                        let ordinal = self.next_ordinal(key);
                         if self.secrets.len() < MAX_ORDINALS {
                             self.secrets.insert(exact, ordinal);
                         }
-                        ordinal
+                        (ordinal, state)
                     }
                 }
             }
-            _ => self.next_ordinal(),
+            _ => {
+                let (key, state) = self.recipe.key();
+                (self.next_ordinal(key), state)
+            }
         };
-        finding.fingerprint = self.recipe.finish(ordinal);
+        finding.fingerprint = Recipe::finish(state, ordinal);
         if finding.suppression.is_some() {
             self.report.suppressed += 1;
             self.report.suppressed_counts.add(finding.severity);
@@ -193,8 +209,7 @@ impl<'s> Out<'s> {
         self.sink.finding(finding).map_err(IngestError::Sink)
     }
 
-    fn next_ordinal(&mut self) -> u32 {
-        let key = self.recipe.key();
+    fn next_ordinal(&mut self, key: u64) -> u32 {
         if let Some(next) = self.ordinals.get_mut(&key) {
             let ordinal = *next;
             *next = next.saturating_add(1);

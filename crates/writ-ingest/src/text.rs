@@ -2,31 +2,57 @@
 
 /// One line of at most `limit` characters: white space runs become one blank, control characters go.
 pub fn one_line(text: &str, limit: usize) -> String {
-    // Most titles are short and clean already: copy them at once.
-    let text = text.trim();
-    if text.len() <= limit && !text.bytes().any(|b| b < b' ' || b == 0x7f) && !text.contains("  ") {
+    let text = text.trim_ascii();
+    if text.len() <= limit && is_clean_line(text.as_bytes()) {
         return text.to_owned();
     }
-    let mut line = String::with_capacity(text.len().min(limit * 4));
-    let mut characters = 0;
+    let mut line = String::with_capacity(text.len().min(limit + 8));
+    let mut left = limit;
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
         if word.is_empty() {
             continue;
         }
-        if characters > 0 {
+        if !line.is_empty() && left > 0 {
             line.push(' ');
-            characters += 1;
+            left -= 1;
         }
-        for character in word.chars() {
-            if characters >= limit {
+        if word.len() <= left {
+            line.push_str(word);
+            left -= if word.is_ascii() {
+                word.len()
+            } else {
+                word.chars().count()
+            };
+            continue;
+        }
+        match word.char_indices().nth(left) {
+            Some((end, _)) => {
+                line.push_str(&word[..end]);
                 line.push('…');
                 return line;
             }
-            line.push(character);
-            characters += 1;
+            None => {
+                line.push_str(word);
+                left -= word.chars().count();
+            }
         }
     }
     line
+}
+
+/// True for ASCII without control characters and without two blanks in a row.
+fn is_clean_line(bytes: &[u8]) -> bool {
+    // Folds without an early exit: the compiler turns them into vector instructions.
+    let unclean = bytes
+        .iter()
+        .fold(false, |any, &byte| any | !(b' '..0x7f).contains(&byte));
+    let doubled = bytes
+        .iter()
+        .zip(bytes.get(1..).unwrap_or_default())
+        .fold(false, |any, (&left, &right)| {
+            any | ((left == b' ') & (right == b' '))
+        });
+    !unclean && !doubled
 }
 
 /// At most `limit` characters, line breaks kept, other control characters dropped.
@@ -35,12 +61,24 @@ pub fn block(text: &str, limit: usize) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    let clean = |c: &char| !c.is_control() || *c == '\n' || *c == '\t';
-    if text.len() <= limit && text.chars().all(|c| clean(&c)) {
-        return Some(text.to_owned());
+    // Most text is plain ASCII, of which a byte is a character.
+    let plain = |bytes: &[u8]| {
+        !bytes.iter().fold(false, |any, &b| {
+            any | (!(b' '..0x7f).contains(&b) & (b != b'\n') & (b != b'\t'))
+        })
+    };
+    let head = &text.as_bytes()[..text.len().min(limit)];
+    if plain(head) {
+        let mut kept = text[..head.len()].to_owned();
+        if head.len() < text.len() {
+            kept.push('…');
+        }
+        return Some(kept);
     }
-    let mut kept: String = text.chars().filter(clean).take(limit).collect();
-    if kept.len() < text.len() {
+    let clean = |c: &char| !c.is_control() || *c == '\n' || *c == '\t';
+    let mut characters = text.chars().filter(clean);
+    let mut kept: String = characters.by_ref().take(limit).collect();
+    if characters.next().is_some() {
         kept.push('…');
     }
     Some(kept)
@@ -50,6 +88,9 @@ pub fn block(text: &str, limit: usize) -> Option<String> {
 pub fn path(path: &str) -> String {
     let path = path.trim();
     let path = path.strip_prefix("file://").unwrap_or(path);
+    if is_normal_path(path.as_bytes()) {
+        return path.to_owned();
+    }
     let mut kept = String::with_capacity(path.len());
     if path.starts_with(['/', '\\']) {
         kept.push('/');
@@ -64,6 +105,19 @@ pub fn path(path: &str) -> String {
         kept.extend(part.chars().filter(|c| !c.is_control()));
     }
     kept
+}
+
+/// True for a path that needs no change: ASCII, no empty or `.` segment, no backslash.
+fn is_normal_path(bytes: &[u8]) -> bool {
+    let mut last = b'x';
+    let inside = bytes.iter().all(|&byte| {
+        let plain = (b' '..0x7f).contains(&byte) && byte != b'\\';
+        // A dot segment begins after a slash; names such as `.env` take the longer way.
+        let clean = plain && !(last == b'/' && matches!(byte, b'/' | b'.'));
+        last = byte;
+        clean
+    });
+    inside && bytes.first() != Some(&b'.') && last != b'/'
 }
 
 /// Text of HTML: tags dropped, the five entities resolved. Good enough for alert descriptions.

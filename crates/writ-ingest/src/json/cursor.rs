@@ -331,42 +331,46 @@ impl<'r> Json<'r> {
     /// bad entry. Broken JSON is an error.
     pub(crate) fn element<'a, T: Deserialize<'a>>(&'a mut self) -> Result<Option<T>, IngestError> {
         let length = self.take()?;
-        let slice = self.input.behind(length);
-        match serde_json::from_slice(slice) {
+        match self.parse(length) {
             Ok(value) => Ok(Some(value)),
-            Err(error) => {
-                let position = self
-                    .input
-                    .position_of(self.input.offset() - length as u64 + offset_in(slice, &error));
-                let cause = clean(&error.to_string());
-                if error.is_data() {
-                    let mut bad = self.bad.borrow_mut();
-                    bad.count += 1;
-                    if bad.first.len() < 5 {
-                        bad.first.push((position, cause));
-                    }
-                    Ok(None)
-                } else {
-                    Err(IngestError::Syntax {
-                        format: self.input.format,
-                        position,
-                        cause,
-                        remedy: REPEAT,
-                    })
+            Err(IngestError::Shape {
+                position, cause, ..
+            }) => {
+                let mut bad = self.bad.borrow_mut();
+                bad.count += 1;
+                if bad.first.len() < 5 {
+                    bad.first.push((position, cause));
                 }
+                Ok(None)
             }
+            Err(error) => Err(error),
         }
     }
 
     /// As [`Json::element`], but another shape is an error too.
     pub(crate) fn value<'a, T: Deserialize<'a>>(&'a mut self) -> Result<T, IngestError> {
         let length = self.take()?;
+        self.parse(length)
+    }
+
+    /// Parses the last `length` bytes.
+    fn parse<'a, T: Deserialize<'a>>(&'a self, length: usize) -> Result<T, IngestError> {
         let slice = self.input.behind(length);
-        serde_json::from_slice(slice).map_err(|error| {
-            let position = self
-                .input
-                .position_of(self.input.offset() - length as u64 + offset_in(slice, &error));
-            let (format, cause) = (self.input.format, clean(&error.to_string()));
+        let place = |inside: u64| {
+            self.input
+                .position_of(self.input.offset() - length as u64 + inside)
+        };
+        let format = self.input.format;
+        // Checking the whole at once is much cheaper than checking every string.
+        let text = std::str::from_utf8(slice).map_err(|error| IngestError::Syntax {
+            format,
+            position: place(error.valid_up_to() as u64),
+            cause: "the text is not UTF-8".to_owned(),
+            remedy: REPEAT,
+        })?;
+        serde_json::from_str(text).map_err(|error| {
+            let position = place(offset_in(slice, &error));
+            let cause = clean(&error.to_string());
             if error.is_data() {
                 IngestError::Shape {
                     format,

@@ -207,3 +207,18 @@ fn word_of(format: &str, word: &str) -> Option<Severity> {
         _ => Severity::from_word(word),
     }
 }
+
+/// Every format has its fuzz target, listed for the builder and for readers.
+#[test]
+fn every_format_has_a_fuzz_target() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let read = |name: &str| std::fs::read_to_string(fuzz.join(name)).unwrap();
+    let (manifest, readme) = (read("Cargo.toml"), read("README.md"));
+    for format in FORMATS {
+        let name = format.id().replace('-', "_");
+        let target = read(&format!("fuzz_targets/{name}.rs"));
+        assert!(target.contains(&format!("\"{}\"", format.id())), "{name}");
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
+        assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+    }
+}

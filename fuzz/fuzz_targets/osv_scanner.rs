@@ -1,0 +1,5 @@
+//! osv-scanner reports.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| writ_fuzz::report("osv-scanner", data));
