@@ -43,8 +43,10 @@ pub struct TestTotals {
     pub total: u64,
     /// Ran and held.
     pub passed: u64,
-    /// Ran and did not hold, or broke.
+    /// Ran and did not hold.
     pub failed: u64,
+    /// Broke before they could tell.
+    pub errors: u64,
     /// Did not run.
     pub skipped: u64,
 }

@@ -238,9 +238,13 @@ pub trait Recorder: Send + Sync + 'static {
         run: &RunEvidence,
     ) -> impl Future<Output = Result<EvidenceId, RecordError>> + Send;
 
-    /// All results of one stage under this key; empty when there are none. Only what is recorded,
-    /// verified and completed may come back.
-    fn cached(&self, key: &Digest) -> impl Future<Output = Vec<CachedResult>> + Send;
+    /// The newest results of these types under this key, in the order of the types; those that are not
+    /// there are left out. Only what is recorded, verified and completed may come back.
+    fn cached(
+        &self,
+        key: &Digest,
+        types: &[EvidenceType],
+    ) -> impl Future<Output = Vec<CachedResult>> + Send;
 }
 
 /// Records nothing, for `writ check`.
@@ -265,7 +269,7 @@ impl Recorder for NoRecorder {
         Ok(EvidenceId::of_payload(&bytes))
     }
 
-    async fn cached(&self, _: &Digest) -> Vec<CachedResult> {
+    async fn cached(&self, _: &Digest, _: &[EvidenceType]) -> Vec<CachedResult> {
         Vec::new()
     }
 }

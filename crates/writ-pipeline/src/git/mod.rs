@@ -57,6 +57,8 @@ pub trait Git: Send + Sync {
 pub struct GitProgram {
     /// Folder to run in.
     pub folder: PathBuf,
+    /// Further environment variables.
+    pub extra_env: Vec<(String, String)>,
 }
 
 /// Largest output of one git command, in bytes: a listing of four million files.
@@ -68,6 +70,7 @@ impl GitProgram {
     pub fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            extra_env: Vec::new(),
         }
     }
 }
@@ -94,6 +97,7 @@ impl Git for GitProgram {
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ASKPASS", "/bin/false")
             .env("LC_ALL", "C")
+            .envs(self.extra_env.iter().cloned())
             .env_remove("GIT_TRACE")
             .env_remove("GIT_EXTERNAL_DIFF")
             .stdin(Stdio::null())

@@ -7,9 +7,12 @@ use writ_model::{Digest, Timestamp};
 
 use crate::adapter::{Catalogue, FoundTool, ToolFinder};
 use crate::cifile::{self, DefinitionFinding};
-use crate::config::{Config, Lock, LockDifference, PinnedAdapter, PinnedTool};
-use crate::git::{GitFacts, Inventory};
+use crate::config::{
+    Config, ConfigError, Lock, LockDifference, LockError, PinnedAdapter, PinnedTool,
+};
+use crate::git::{CiFacts, GitError, GitFacts, Inventory, PrincipalKey};
 use crate::ingested::ReportReader;
+use crate::plan::{Plan, PlanError, PlanFacts, PlanRequest, plan};
 use crate::record::Recorder;
 use crate::runner::{Cancel, Events};
 
@@ -140,4 +143,127 @@ impl<R: Recorder> RunContext<R> {
         *known = Some(folder.clone());
         Ok(folder)
     }
+}
+
+impl<R: Recorder> RunContext<R> {
+    /// Gathers what a run in `folder` needs: `writ.toml`, `writ.lock`, the repository and the built-in adapters.
+    ///
+    /// # Errors
+    /// In words of the part that failed.
+    pub fn gather(
+        folder: &Path,
+        config_file: &Path,
+        parts: RunParts<R>,
+    ) -> Result<Self, GatherError> {
+        let config = Config::load(config_file)?;
+        let bytes = std::fs::read(config_file).map_err(|source| GatherError::Io {
+            path: config_file.display().to_string(),
+            source,
+        })?;
+        let lock_file = folder.join("writ.lock");
+        let lock = match Lock::load(&lock_file)? {
+            Some(lock) => {
+                let bytes = std::fs::read(&lock_file).map_err(|source| GatherError::Io {
+                    path: lock_file.display().to_string(),
+                    source,
+                })?;
+                Some((Digest::of(&bytes), lock))
+            }
+            None => None,
+        };
+        let facts = GitFacts::gather(folder, parts.ci, &parts.principal_key)?;
+        let inventory = Inventory::take(&facts.files, folder);
+        let cores = std::thread::available_parallelism()
+            .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+        Ok(Self {
+            config,
+            definition: Digest::of(&bytes),
+            lock,
+            catalogue: parts.catalogue,
+            finder: parts.finder,
+            facts,
+            inventory,
+            recorder: parts.recorder,
+            reader: parts.reader,
+            clock: parts.clock,
+            events: parts.events,
+            cancel: parts.cancel,
+            cores,
+            offline: parts.offline,
+            work: parts.work,
+            shared: Shared::default(),
+        })
+    }
+
+    /// What the plan depends on.
+    #[must_use]
+    pub fn plan_facts(&self) -> PlanFacts<'_> {
+        PlanFacts {
+            inventory: &self.inventory,
+            files: &self.facts.files,
+            has_commit: self.facts.head.is_some(),
+        }
+    }
+
+    /// The plan for a request.
+    ///
+    /// # Errors
+    /// When the request or `writ.toml` names something unknown.
+    pub fn plan(&self, request: &PlanRequest) -> Result<Plan, PlanError> {
+        plan(&self.config, &self.catalogue, self.plan_facts(), request)
+    }
+}
+
+/// The parts of a context that the caller chooses.
+pub struct RunParts<R> {
+    /// Adapters.
+    pub catalogue: Catalogue,
+    /// Finds tools.
+    pub finder: ToolFinder,
+    /// The door to the registry.
+    pub recorder: R,
+    /// Reads reports.
+    pub reader: Arc<dyn ReportReader>,
+    /// The time.
+    pub clock: Clock,
+    /// Who draws.
+    pub events: Events,
+    /// The switch that stops everything.
+    pub cancel: Cancel,
+    /// What CI says.
+    pub ci: CiFacts,
+    /// Key of the pseudonyms.
+    pub principal_key: PrincipalKey,
+    /// Do not fetch databases.
+    pub offline: bool,
+    /// Folder for reports and findings.
+    pub work: PathBuf,
+}
+
+/// Why a run cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// `writ.toml` is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `writ.lock` is not valid.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The repository does not answer.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// File.
+        path: String,
+        /// Cause.
+        source: std::io::Error,
+    },
+}
+
+/// The clock of the machine.
+#[must_use]
+pub fn system_clock() -> Clock {
+    Arc::new(|| Timestamp::from_micros(jiff::Timestamp::now().as_microsecond()))
 }

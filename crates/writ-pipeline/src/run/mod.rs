@@ -11,7 +11,7 @@ mod tool;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use context::{Clock, RunContext};
+pub use context::{Clock, GatherError, RunContext, RunParts, Shared, system_clock};
 pub use produced::{ImageError, read_image};
 
 use writ_model::{EvidenceId, Outcome, ProducerClass, Subject};

@@ -16,6 +16,7 @@ use super::{Made, producer_class, subject};
 use crate::adapter::digest_of_file;
 use crate::config::Produces;
 use crate::environment::scrubbed_with_network;
+use crate::ingest::category_for;
 use crate::ingested::Ingested;
 use crate::outcome::{self, Judged};
 use crate::plan::PlannedStage;
@@ -173,14 +174,16 @@ impl<R: Recorder> Job<'_, R> {
                         None,
                         &format!("{}-{}", self.stage.name, file_stem(path)),
                         None,
+                        kind.and_then(category_for),
                     )
                     .await
                 }
                 Err(cause) => Err(cause),
             };
-            failing_tests |= read
-                .as_ref()
-                .is_ok_and(|read| read.tests.is_some_and(|tests| tests.failed > 0));
+            failing_tests |= read.as_ref().is_ok_and(|read| {
+                read.tests
+                    .is_some_and(|tests| tests.failed + tests.errors > 0)
+            });
             let judged = judge_plain(&process.ended, &read, &human(limit), path);
             let kind = kind
                 .or_else(|| read.as_ref().ok().and_then(type_of))
@@ -283,6 +286,8 @@ impl<R: Recorder> Job<'_, R> {
     /// behind it is run for its effect, and always runs.
     fn cache_key(&self) -> Option<Digest> {
         if self.outputs().is_empty()
+            // What a report is for is known only once it was read.
+            || self.outputs().iter().any(|(_, kind)| kind.is_none())
             || self.stage.config.service.is_some()
             || self.stage.config.environment.is_some()
         {
@@ -316,7 +321,12 @@ impl<R: Recorder> Job<'_, R> {
 
     /// A cached result counts only while the files that it left behind are still the same.
     async fn cached(&self) -> Option<Made> {
-        let cached: Vec<CachedResult> = self.context.recorder.cached(&self.key?).await;
+        let types: Vec<EvidenceType> = self
+            .outputs()
+            .iter()
+            .filter_map(|(_, kind)| *kind)
+            .collect();
+        let cached: Vec<CachedResult> = self.context.recorder.cached(&self.key?, &types).await;
         let folder = self.context.folder();
         let intact = |file: &ExecutedFile| {
             digest_of_path(&folder.join(&file.path)).is_some_and(|digest| digest == file.digest)

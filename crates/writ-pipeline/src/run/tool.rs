@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use writ_model::{
-    DatabaseInfo, Digest, EvidenceType, Outcome, SeverityCounts, Timestamp, ToolInfo,
+    Category, DatabaseInfo, Digest, EvidenceType, Outcome, SeverityCounts, Timestamp, ToolInfo,
 };
 
 use super::context::{RunContext, locked};
@@ -15,6 +15,7 @@ use super::service::Beside;
 use super::{Made, probe, producer_class, subject};
 use crate::adapter::{Adapter, FoundTool, Mode, ReportStream, Requirement, Values, expand};
 use crate::environment::{scrubbed, scrubbed_with_network};
+use crate::ingest::category_for;
 use crate::ingested::{Ingested, ReadRequest};
 use crate::outcome::{self, CountBy, Judged, Observed, OutsideCounts};
 use crate::plan::{PlannedStage, glob_set};
@@ -117,8 +118,12 @@ impl<R: Recorder> Job<'_, R> {
             .collect();
         self.key = self.cache_key(&values, image)?;
         if let Some(key) = self.key {
-            let cached = self.context.recorder.cached(&key).await;
-            if !cached.is_empty() {
+            let mut types = self.adapter.evidence(self.mode_name).to_vec();
+            types.extend(self.mode.also.iter().flat_map(|also| also.evidence.clone()));
+            types.sort();
+            types.dedup();
+            let cached = self.context.recorder.cached(&key, &types).await;
+            if cached.len() == types.len() && !types.is_empty() {
                 return Ok(self.again(cached));
             }
         }
@@ -638,12 +643,14 @@ impl<R: Recorder> Job<'_, R> {
         format: Option<&str>,
         name: &str,
     ) -> Result<Ingested, String> {
+        let kind = self.adapter.evidence(self.mode_name).first().copied();
         read_report(
             self.context,
             path,
             format,
             &format!("{}-{name}", self.stage.name),
             Some(self.adapter.name().to_owned()),
+            kind.and_then(category_for),
         )
         .await
     }
@@ -750,11 +757,8 @@ pub(super) async fn read_report<R: Recorder>(
     format: Option<&str>,
     stem: &str,
     tool: Option<String>,
+    category: Option<Category>,
 ) -> Result<Ingested, String> {
-    context.events.send(StageEvent::Progress {
-        stage: stem.to_owned(),
-        what: "reading the report".into(),
-    });
     let (context, path, format, stem) = (
         Arc::clone(context),
         path.to_owned(),
@@ -769,7 +773,7 @@ pub(super) async fn read_report<R: Recorder>(
             stem: &stem,
             root: context.folder(),
             tool: tool.as_deref(),
-            category: None,
+            category,
         })
     })
     .await

@@ -1,0 +1,5 @@
+//! Runs of the pipeline: with small programs that misbehave, and with the real scanners.
+
+mod behaviour;
+mod fail_open;
+mod support;
