@@ -62,6 +62,11 @@ where
     let mut busy = 0_u32;
     let weight = |index: usize| nodes[index].weight.clamp(1, cores.max(1));
     loop {
+        if cancel.is_cancelled() {
+            for index in std::mem::take(&mut waiting) {
+                outcomes[index] = Some(NodeOutcome::Cancelled);
+            }
+        }
         // Nodes whose needs ended badly never run; repeat, because blocking spreads.
         while let Some((index, by)) = waiting.iter().find_map(|&index| {
             let failed = |need: &&usize| {
@@ -75,11 +80,6 @@ where
         }) {
             waiting.remove(&index);
             outcomes[index] = Some(NodeOutcome::Blocked(by));
-        }
-        if cancel.is_cancelled() {
-            for index in std::mem::take(&mut waiting) {
-                outcomes[index] = Some(NodeOutcome::Cancelled);
-            }
         }
         let mut ready: Vec<usize> = waiting
             .iter()
