@@ -133,8 +133,10 @@ impl Store {
     /// Records one statement.
     ///
     /// # Errors
-    /// See [`RegistryError`]; after an error nothing was recorded, unless the ledger's own error
-    /// says that this is unknown.
+    /// See [`RegistryError`]. After an error nothing was recorded, with two exceptions: the ledger's
+    /// error `Stopped` says that it is unknown, and an error of the index comes after the commit
+    /// point, so the statement is recorded and the index catches up at the next opening. Recording
+    /// it again is safe in every case: the same statement is one entry.
     pub async fn record(&self, record: NewRecord) -> Result<Recorded> {
         let recorded = self.record_batch(vec![record]).await?;
         recorded

@@ -6,15 +6,14 @@
 //! evidence. The index comes last: it is only a projection, so a difference is repaired by
 //! rebuilding it.
 
-use std::fs::File;
-use std::io::Read as _;
+mod file;
+
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use writ_evidence::Envelope;
-use writ_ledger::{LedgerError, LedgerReader, SignedCheckpoint, TlogProof, checkpoint, verify_log};
+use writ_ledger::{LedgerError, LedgerReader, SignedCheckpoint, verify_log};
 use writ_locker::{FsLocker, Locker as _};
 use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
 
@@ -25,8 +24,7 @@ use crate::item::{Reader, projected};
 use crate::store::{Store, StoreOptions, StorePaths, trusted_head};
 use crate::trust::Trust;
 
-/// Largest file that [`verify_file`] reads, in bytes.
-const MAX_FILE: u64 = 64 << 20;
+pub use file::{Checked, FileCheck, verify_file};
 
 /// What to verify a store against.
 #[derive(Debug, Clone)]
@@ -128,50 +126,6 @@ impl VerifyReport {
     pub fn is_good(&self) -> bool {
         self.failures.is_empty()
     }
-}
-
-/// One record or file that verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Checked {
-    /// Id of the evidence.
-    pub id: EvidenceId,
-    /// Predicate type.
-    pub predicate_type: String,
-    /// Key that signed it.
-    pub signer: String,
-    /// Ledger index, when inclusion was proved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub index: Option<u64>,
-    /// Blobs behind it that were read and match.
-    pub blobs: u64,
-}
-
-/// What a file turned out to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum FileCheck {
-    /// One envelope, or one per line.
-    Envelopes {
-        /// Each with what it holds.
-        checked: Vec<Checked>,
-    },
-    /// A receipt.
-    Proof {
-        /// The log that it is from.
-        origin: String,
-        /// The entry that it proves.
-        index: u64,
-        /// Size of the tree that it leads to.
-        size: u64,
-    },
-    /// A checkpoint.
-    Checkpoint {
-        /// The log that it is from.
-        origin: String,
-        /// Its head.
-        head: LedgerHead,
-    },
 }
 
 /// Verifies the whole store in `root`, offline; `progress` is told what is being looked at, how
@@ -487,151 +441,7 @@ async fn compare_index(root: &Path, options: &VerifyOptions) -> Result<IndexStat
     store.compare_own_index().await
 }
 
-/// Verifies one file offline: an envelope, a bundle of envelopes (one per line), a `.tlog-proof`
-/// (with the store that holds its entry), or a checkpoint.
-///
-/// # Errors
-/// The file cannot be read, is none of these, or does not verify; the message names it.
-pub async fn verify_file(path: &Path, store: &Store) -> Result<FileCheck> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|e| RegistryError::io("read", path, e))?;
-    let wrong = |problem: String| RegistryError::Trust {
-        path: path.to_owned(),
-        problem,
-        remedy: "get the file again from where it came",
-    };
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(wrong(format!("it is larger than {MAX_FILE} bytes")));
-    }
-    if bytes.first() == Some(&b'{') {
-        return envelopes(&bytes, store).map_err(wrong);
-    }
-    let text = String::from_utf8(bytes).map_err(|e| wrong(format!("it is not text: {e}")))?;
-    if text.starts_with("c2sp.org/tlog-proof@") {
-        let proof = TlogProof::parse(&text).map_err(|e| wrong(e.to_string()))?;
-        return proved(&proof, store).map_err(wrong);
-    }
-    let signed = SignedCheckpoint::parse(text.as_bytes()).map_err(|e| {
-        wrong(format!(
-            "it is neither an envelope, a bundle of envelopes, a receipt nor a checkpoint: {e}"
-        ))
-    })?;
-    let origin = signed.unverified().origin.clone();
-    let verified = store
-        .trust
-        .log_verifiers(&origin)?
-        .iter()
-        .find_map(|verifier| signed.verify(verifier).ok().cloned());
-    match verified {
-        Some(head) => Ok(FileCheck::Checkpoint {
-            origin,
-            head: head_of(&head),
-        }),
-        None => Err(wrong(format!(
-            "the checkpoint of '{origin}' is not signed by a trusted log key"
-        ))),
-    }
-}
-
-fn envelopes(bytes: &[u8], store: &Store) -> Result<FileCheck, String> {
-    let reader = Reader::new(store.trust.keys().clone(), Arc::clone(&store.locker));
-    let mut checked = Vec::new();
-    // One envelope over several lines, or one per line.
-    let whole = Envelope::parse(bytes).is_ok();
-    let parts: Vec<&[u8]> = if whole {
-        vec![bytes]
-    } else {
-        bytes
-            .split(|b| *b == b'\n')
-            .filter(|line| !line.trim_ascii().is_empty())
-            .collect()
-    };
-    for (number, part) in parts.iter().enumerate() {
-        let one = reader
-            .check(part, store.now())
-            .map_err(|e| format!("envelope {} does not verify: {e}", number + 1))?;
-        checked.push(Checked {
-            id: one.id,
-            predicate_type: one.statement.predicate_type,
-            signer: one.signer.to_string(),
-            index: None,
-            blobs: 0,
-        });
-    }
-    Ok(FileCheck::Envelopes { checked })
-}
-
-fn proved(proof: &TlogProof, store: &Store) -> Result<FileCheck, String> {
-    let ledger = LedgerReader::open(&store.paths.ledger).map_err(|e| e.to_string())?;
-    let entry = ledger
-        .read(proof.index)
-        .map_err(|e| format!("the entry that it proves cannot be read from the store: {e}"))?;
-    let mut refused = String::from("no log key is trusted");
-    let verifiers = store
-        .trust
-        .log_verifiers(&store.origin)
-        .map_err(|e| e.to_string())?;
-    for verifier in &verifiers {
-        match proof.verify(entry.as_bytes(), &store.origin, verifier) {
-            Ok(head) => {
-                return Ok(FileCheck::Proof {
-                    origin: store.origin.clone(),
-                    index: proof.index,
-                    size: head.size,
-                });
-            }
-            Err(error) => refused = error.to_string(),
-        }
-    }
-    Err(refused)
-}
-
-fn head_of(checkpoint: &checkpoint::Checkpoint) -> LedgerHead {
-    LedgerHead {
-        size: checkpoint.size,
-        root: Digest::from_bytes(checkpoint.root.0),
-    }
-}
-
 impl Store {
-    /// Verifies one record: its signature, its place in the ledger, and the bytes behind it.
-    ///
-    /// # Errors
-    /// There is no such record, or it does not verify; the message says what does not.
-    pub async fn verify_evidence(&self, id: &str) -> Result<Checked> {
-        let record = self.get(id).await?;
-        let proof = self.receipt(&record.item.id.to_string()).await?;
-        let damaged = |problem: String| RegistryError::Entry {
-            index: record.item.index,
-            id: Some(record.item.id),
-            problem,
-        };
-        proved(&proof, self).map_err(damaged)?;
-        let reader = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
-        let checked = reader
-            .check(&record.envelope, record.item.recorded_at)
-            .map_err(damaged)?;
-        let parts =
-            projected(checked, record.item.index, record.item.recorded_at).map_err(damaged)?;
-        for (digest, role) in &parts.blobs {
-            let mut body = self
-                .locker
-                .get(*digest)
-                .map_err(|e| damaged(format!("{role}: {e}")))?;
-            std::io::copy(&mut body, &mut std::io::sink())
-                .map_err(|e| damaged(format!("{role} {digest}: {e}")))?;
-        }
-        Ok(Checked {
-            id: record.item.id,
-            predicate_type: record.item.predicate_type.clone(),
-            signer: record.item.signer.clone(),
-            index: Some(record.item.index),
-            blobs: parts.blobs.len() as u64,
-        })
-    }
-
     /// Verifies this whole store and, when all is good, holds its checkpoint, so that a ledger
     /// that is rolled back later is noticed.
     ///

@@ -1,5 +1,7 @@
 //! One entry of the ledger as rows of the index.
 
+use std::borrow::Cow;
+
 use sqlx::{Row as _, SqliteConnection};
 use writ_model::{Digest, EvidenceItem, Origin, PrincipalId, Timestamp};
 
@@ -95,7 +97,7 @@ pub(crate) async fn apply(
     source: &(dyn FindingsSource + Sync),
 ) -> sqlx::Result<()> {
     let projected = match &entry.content {
-        Ok(projected) => &complete(connection, projected).await?,
+        Ok(projected) => &*complete(connection, projected).await?,
         Err(reason) => return problem(connection, entry.index, reason).await,
     };
     if !insert_evidence(connection, projected).await? {
@@ -138,11 +140,10 @@ pub(crate) async fn apply(
 
 /// Exemptions get their number from the order of the ledger; an answer takes number and service
 /// from the request that it answers.
-async fn complete(
+async fn complete<'a>(
     connection: &mut SqliteConnection,
-    projected: &Projected,
-) -> sqlx::Result<Projected> {
-    let mut projected = projected.clone();
+    projected: &'a Projected,
+) -> sqlx::Result<Cow<'a, Projected>> {
     let row = match &projected.event {
         Event::ExemptionRequest { .. } => {
             sqlx::query("SELECT COALESCE(MAX(number), 0) + 1, $1 FROM exemptions")
@@ -158,7 +159,9 @@ async fn complete(
         }
         _ => None,
     };
+    let mut projected = Cow::Borrowed(projected);
     if let Some(row) = row {
+        let projected = projected.to_mut();
         let number: i64 = row.try_get(0)?;
         projected.item.service = row.try_get(1)?;
         projected

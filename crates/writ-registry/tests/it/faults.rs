@@ -160,3 +160,57 @@ async fn two_processes_record_at_once() {
     all.sort();
     assert_eq!(found, all);
 }
+
+/// A file size limit stands for a full disk: writes fail in the middle, in the locker, the ledger
+/// or the index, wherever the limit is met first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_nothing_acknowledged() {
+    let place = Place::new();
+    let options = || StoreOptions::new(place.trust());
+    Store::open(place.store(), options().create())
+        .await
+        .unwrap()
+        .close()
+        .await
+        .unwrap();
+    let mut promised = Vec::new();
+    // Blocks of 512 bytes: none at all, too few for the index, enough for some records.
+    for limit in [0, 100, 1_200] {
+        let order = format!(
+            "{}|{}|limit-{limit}|400||0",
+            place.store().display(),
+            place.trust().display()
+        );
+        let child = Command::new("sh")
+            .args([
+                "-c",
+                r#"trap "" XFSZ; ulimit -f "$1"; shift; exec "$@""#,
+                "sh",
+                &limit.to_string(),
+            ])
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "faults::child",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(CHILD, order)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (success, ids) = acknowledged(child);
+        assert!(!success, "400 records fitted into {limit} blocks");
+        promised.extend(ids);
+        let store = Store::open(place.store(), options()).await.unwrap();
+        for id in &promised {
+            store.get(id).await.unwrap();
+        }
+        let report = store.verify(Vec::new(), &mut |_, _, _| {}).await.unwrap();
+        assert!(report.is_good(), "{:?}", report.failures);
+        assert_eq!(report.index, writ_registry::IndexState::Consistent);
+        store.close().await.unwrap();
+    }
+    assert!(!promised.is_empty());
+}
