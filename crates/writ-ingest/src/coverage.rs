@@ -136,6 +136,11 @@ impl Files {
         self.parts[file].stated_branches = (taken.min(total), total);
     }
 
+    /// True before the first file.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     /// True when any line is listed.
     pub fn has_lines(&self) -> bool {
         self.parts.iter().any(|part| !part.lines.is_empty())

@@ -75,10 +75,18 @@ impl Format for Lcov {
                 cause: cause.to_owned(),
                 remedy: CHECK_FORMAT,
             };
-            let (key, value) = line
+            let pair = line
                 .split_once(':')
-                .filter(|(key, _)| !key.is_empty() && key.bytes().all(|b| b.is_ascii_uppercase()))
-                .ok_or_else(|| shape("this line is not 'KEY:value'"))?;
+                .filter(|(key, _)| !key.is_empty() && key.bytes().all(|b| b.is_ascii_uppercase()));
+            let Some((key, value)) = pair else {
+                // Between two sections a stray line harms nothing; inside one it may be a lost number.
+                if file.is_none() && !files.is_empty() {
+                    out.report
+                        .note("a line between two sections that is not 'KEY:value'");
+                    continue;
+                }
+                return Err(shape("this line is not 'KEY:value'"));
+            };
             if key == "SF" {
                 file = Some(files.file(out.path(value)));
                 continue;

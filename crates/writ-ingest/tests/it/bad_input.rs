@@ -305,3 +305,13 @@ fn an_audit_that_failed_is_an_error_of_the_tool() {
         "{text}"
     );
 }
+
+#[test]
+fn stray_lines_of_lcov_matter_inside_a_section_only() {
+    let (report, _) = parse(b"SF:a\nDA:1,1\nend_of_record\nEOF\n", Some("lcov")).unwrap();
+    assert_eq!(
+        (report.coverage.unwrap().lines_total, report.notes.len()),
+        (1, 1)
+    );
+    assert!(error(b"SF:a\nDA 1,1\nend_of_record\n", Some("lcov")).contains("line 2"));
+}
