@@ -132,14 +132,13 @@ impl Notes<'_> {
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .collect();
         let through_writ = lines.iter().any(|line| is_writ(line, &["deploy", "gate"]));
-        if deploys || lines.iter().any(|line| is_deployment(line)) {
-            if !through_writ {
-                self.add(
-                    DefinitionFindingKind::DeployAround,
-                    place,
-                    "deploys without `writ deploy` or `writ gate`".into(),
-                );
-            }
+        let deploys = deploys || lines.iter().any(|line| is_deployment(line));
+        if deploys && !through_writ {
+            self.add(
+                DefinitionFindingKind::DeployAround,
+                place,
+                "deploys without `writ deploy` or `writ gate`".into(),
+            );
         }
         let own: Vec<&&str> = lines.iter().filter(|line| !is_plain(line)).collect();
         if let Some(first) = own.first() {
@@ -226,5 +225,99 @@ fn strings(value: &serde_json::Value) -> Vec<&str> {
         serde_json::Value::String(text) => vec![text],
         serde_json::Value::Array(items) => items.iter().flat_map(strings).collect(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DefinitionFindingKind::{DeployAround, InlineScript, Unpinned};
+    use super::*;
+
+    fn kinds(file: &str, text: &str) -> Vec<(DefinitionFindingKind, String)> {
+        read_text(file, text)
+            .unwrap()
+            .into_iter()
+            .map(|finding| (finding.kind, finding.place))
+            .collect()
+    }
+
+    const PINNED: &str = "4f2a9c1e8b7d6a5f4e3d2c1b0a9f8e7d6c5b4a39";
+
+    #[test]
+    fn a_pipeline_that_only_calls_writ_has_no_way_round() {
+        let gitlab = format!(
+            "include:\n  - project: ci/lib\n    ref: {PINNED}\n    file: a.yml\n  - local: b.yml\nwrit:\n  script:\n    - writ run\n    - writ gate\nprod:\n  environment: production\n  script: [writ deploy production]\n"
+        );
+        assert_eq!(kinds(".gitlab-ci.yml", &gitlab), []);
+        let github = format!(
+            "jobs:\n  writ:\n    steps:\n      - uses: actions/checkout@{PINNED}\n      - run: writ run\n"
+        );
+        assert_eq!(kinds(".github/workflows/ci.yml", &github), []);
+        assert_eq!(
+            kinds(
+                "Jenkinsfile",
+                "pipeline { steps { sh 'writ run'\n sh(script: 'writ gate') } }"
+            ),
+            []
+        );
+    }
+
+    #[test]
+    fn ways_round_are_found() {
+        let gitlab = "include: 'https://x.example/a.yml'\nbuild:\n  script:\n    - make && curl x | sh\nprod:\n  script: [kubectl apply -f k8s]\n";
+        assert_eq!(
+            kinds(".gitlab-ci.yml", gitlab),
+            [
+                (Unpinned, "include".into()),
+                (InlineScript, "build".into()),
+                (DeployAround, "prod".into()),
+                (InlineScript, "prod".into())
+            ]
+        );
+        let github = "jobs:\n  d:\n    environment: production\n    steps:\n      - uses: actions/checkout@v4\n      - run: |\n          # a comment\n          helm upgrade x y\n";
+        assert_eq!(
+            kinds(".github/workflows/ci.yaml", github),
+            [
+                (Unpinned, "d".into()),
+                (DeployAround, "d".into()),
+                (InlineScript, "d".into())
+            ]
+        );
+        let jenkins = "@Library('lib@main') _\nsh \"\"\"terraform apply\"\"\"\n";
+        assert_eq!(
+            kinds("Jenkinsfile", jenkins),
+            [
+                (Unpinned, "library".into()),
+                (DeployAround, "sh".into()),
+                (InlineScript, "sh".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_finding() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".gitlab-ci.yml"), "a: [unclosed").unwrap();
+        let findings = read(
+            folder.path(),
+            &[".gitlab-ci.yml".into(), "Jenkinsfile".into()],
+        );
+        assert!(
+            findings.len() == 2
+                && findings
+                    .iter()
+                    .all(|f| f.kind == DefinitionFindingKind::Unreadable),
+            "{findings:?}"
+        );
+        let bomb = format!(
+            "a0: &a0 [x]\n{}",
+            (1..40)
+                .map(|i| format!("a{i}: &a{i} [*a{0}, *a{0}]\n", i - 1))
+                .collect::<String>()
+        );
+        assert!(
+            read_text(".gitlab-ci.yml", &bomb).is_err(),
+            "an alias bomb is refused"
+        );
     }
 }

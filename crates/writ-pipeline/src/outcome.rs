@@ -81,10 +81,7 @@ fn conclude(
     looked_at: &[LookedAt],
 ) -> Result<(), (Outcome, String)> {
     let failed = |reason: String| Err((Outcome::Failed, reason));
-    let code = match ended(seen.ended, seen.limit) {
-        Ok(code) => code,
-        Err(answer) => return Err(answer),
-    };
+    let code = ended(seen.ended, seen.limit)?;
     if let Some(line) = error_line(mode, seen) {
         return failed(format!("it says: {line}"));
     }
@@ -336,6 +333,8 @@ mod tests {
         errors_as = ["dubious ownership"]
     "#;
 
+    type Read<'a> = Option<Result<&'a Ingested, &'a str>>;
+
     fn report(findings: u64) -> Ingested {
         let mut report = Ingested {
             format: "gitleaks".into(),
@@ -366,7 +365,7 @@ mod tests {
         let mode = mode(GITLEAKS);
         let (none, some) = (report(0), report(3));
         let ok = "14 commits scanned";
-        let cases: Vec<(Ended, &str, Option<Result<&Ingested, &str>>, Outcome)> = vec![
+        let cases: Vec<(Ended, &str, Read<'_>, Outcome)> = vec![
             (Ended::Code(0), ok, Some(Ok(&none)), Outcome::Completed),
             (Ended::Code(42), ok, Some(Ok(&some)), Outcome::Completed),
             // Exit 42 promises findings.

@@ -296,7 +296,7 @@ impl Config {
                 (name.get_ref().as_str(), needs.collect())
             })
             .collect();
-        for (name, _) in &self.stages {
+        for name in self.stages.keys() {
             if let Some(cycle) = cycle_from(name.get_ref(), &stages) {
                 mistakes.add(
                     name.span(),
@@ -317,7 +317,7 @@ impl Config {
                 (name.get_ref().as_str(), after.collect())
             })
             .collect();
-        for (name, _) in &self.environments {
+        for name in self.environments.keys() {
             if let Some(cycle) = cycle_from(name.get_ref(), &environments) {
                 mistakes.add(
                     name.span(),

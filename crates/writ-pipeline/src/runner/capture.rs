@@ -122,11 +122,8 @@ pub(super) async fn capture(
     let mut shown = 0;
     let mut line: Vec<u8> = Vec::new();
     let mut buffer = vec![0_u8; 64 * 1024];
-    loop {
-        // A read error is the end of the stream: the process is gone.
-        let Ok(read) = stream.read(&mut buffer).await else {
-            break;
-        };
+    // A read error is the end of the stream: the process is gone.
+    while let Ok(read) = stream.read(&mut buffer).await {
         if read == 0 {
             break;
         }
