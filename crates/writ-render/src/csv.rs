@@ -143,7 +143,9 @@ fn record<const N: usize>(cells: [String; N]) -> String {
     format!("{}\r\n", cells.join(","))
 }
 
-fn cell(text: &str) -> String {
+/// One cell: escaped, quoted where needed, never a formula.
+#[must_use]
+pub fn cell(text: &str) -> String {
     let mut text = clean(text).into_owned();
     // Spreadsheets skip leading blanks before they look for a formula.
     if text.trim_start().starts_with(['=', '+', '-', '@']) {

@@ -109,7 +109,8 @@ pub fn decision_lines(decision: &Decision, context: &Context) -> String {
 }
 
 /// Indented JSON with a final newline.
-pub(crate) fn document(value: &impl Serialize) -> String {
+#[must_use]
+pub fn document(value: &impl Serialize) -> String {
     finish(serde_json::to_string_pretty(value))
 }
 
@@ -138,7 +139,8 @@ impl Serialize for Sorted<'_> {
 }
 
 /// One line of JSON with its newline.
-pub(crate) fn line(value: &impl Serialize) -> String {
+#[must_use]
+pub fn line(value: &impl Serialize) -> String {
     finish(serde_json::to_string(value))
 }
 
