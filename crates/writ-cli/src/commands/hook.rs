@@ -95,6 +95,15 @@ pub fn uninstall(directory: &Path) -> Result<Option<PathBuf>, EdgeError> {
     Ok(Some(path))
 }
 
+/// Whether Writ's lines are in the hook.
+///
+/// # Errors
+///
+/// No repository, or a hook that cannot be read.
+pub fn installed(directory: &Path) -> Result<bool, EdgeError> {
+    Ok(read(&hook_path(directory)?)?.contains(BEGIN))
+}
+
 fn block() -> String {
     [
         BEGIN,
