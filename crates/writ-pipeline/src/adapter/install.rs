@@ -339,6 +339,10 @@ impl Job<'_> {
             match self.call(&argv).await {
                 Ok(()) => return Ok(()),
                 Err(error @ InstallError::Client { offline: true, .. }) => return Err(error),
+                // A hash that is missing or wrong is so for every Python.
+                Err(error) if error.to_string().to_lowercase().contains("hash") => {
+                    return Err(error);
+                }
                 Err(error) => failure = Some(error),
             }
         }

@@ -3,6 +3,7 @@
 //! The files of `tools/` are part of the binary. A team adds its own in a folder; a file of the same
 //! name replaces the built-in one, and its digest then differs, which `writ.lock` shows.
 
+mod ask;
 mod find;
 mod install;
 mod template;

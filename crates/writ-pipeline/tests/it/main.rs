@@ -2,5 +2,7 @@
 
 mod behaviour;
 mod documents;
+mod example;
 mod fail_open;
+mod install;
 mod support;
