@@ -42,7 +42,11 @@ verdict(kind, subject, _) := {
 	"code": "no-fix",
 	"title": sprintf("%s %s without a fix: an exemption is needed", [subject, vulnerabilities(group)]),
 	"found": [found_line(kind, group)],
-	"fix": ["No fixed version is known. Replace the component, or ask for an exemption that says why the flaw cannot be reached"],
+	"fix": [
+		"Replace the component: no fixed version is known",
+		"Or ask for an exemption that says why the flaw cannot be reached",
+	],
+	"fix_is_all": true,
 } if {
 	group := input.findings[kind]
 	group.total > 0

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use writ_model::{
-    Assurance, Digest, EvidenceId, EvidenceItem, EvidenceType, ExemptionRef, Finding, PrincipalId,
-    Span, Timestamp,
+    Assurance, Category, Digest, EvidenceId, EvidenceItem, EvidenceType, ExemptionRef, Finding,
+    PrincipalId, Span, Timestamp,
 };
 
 use crate::control::{Control, Exempt};
@@ -79,12 +79,15 @@ impl Live {
     }
 
     pub(crate) fn covers(&self, finding: &Finding) -> bool {
-        self.fingerprints.contains(&finding.fingerprint)
-            || self.names.contains(&finding.rule)
-            || finding
-                .identifiers
-                .iter()
-                .any(|i| self.names.contains(&i.value))
+        // A public name is one problem everywhere. A tool's rule or a weakness class is not: a name
+        // would cover every place it will ever find.
+        let named = finding.category == Category::Vulnerability
+            && (self.names.contains(&finding.rule)
+                || finding.identifiers.iter().any(|identifier| {
+                    !matches!(identifier.kind.as_str(), "CWE" | "OWASP")
+                        && self.names.contains(&identifier.value)
+                }));
+        named || self.fingerprints.contains(&finding.fingerprint)
     }
 
     pub(crate) fn reference(&self, covers: u64) -> ExemptionRef {

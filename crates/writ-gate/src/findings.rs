@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use writ_model::{
-    Check, CheckItem, Digest, EvidenceItem, Finding, Location, Severity, SeverityCounts,
+    Category, Check, CheckItem, Digest, EvidenceItem, Finding, Location, Severity, SeverityCounts,
 };
 
 use crate::exempt::Live;
@@ -168,7 +168,7 @@ pub(crate) fn item(finding: &Finding, exempted_by: Option<String>) -> CheckItem 
 
 fn text(finding: &Finding) -> String {
     match &finding.location {
-        Location::Package { name, version, .. } => {
+        Location::Package { name, version, .. } if finding.category == Category::Vulnerability => {
             let version = version
                 .as_ref()
                 .map(|v| format!(" {v}"))

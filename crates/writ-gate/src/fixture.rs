@@ -191,21 +191,28 @@ fn evidence_item(
         item.insert("suppressed".to_owned(), json!(suppressed));
         all_findings.insert(digest, findings);
     }
-    if let Some(Value::Object(facts)) = given.get_mut("facts") {
-        if let Some(Value::Array(baseline)) = facts.get_mut("baseline") {
-            for entry in baseline.iter_mut() {
-                let known = entry
-                    .as_str()
-                    .and_then(|e| e.strip_prefix("@fingerprint:"))
-                    .and_then(|name| names.get(name));
-                if let Some(fingerprint) = known {
-                    *entry = json!(fingerprint);
-                }
-            }
-        }
+    for value in given.values_mut() {
+        resolve(value, names);
     }
     item.extend(given);
     serde_json::from_value(Value::Object(item))
+}
+
+/// `@fingerprint:RULE` anywhere in a fixture stands for the fingerprint of that rule's finding.
+fn resolve(value: &mut Value, names: &BTreeMap<String, Digest>) {
+    match value {
+        Value::String(text) => {
+            let known = text
+                .strip_prefix("@fingerprint:")
+                .and_then(|name| names.get(name));
+            if let Some(fingerprint) = known {
+                *text = fingerprint.to_string();
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| resolve(value, names)),
+        Value::Object(map) => map.values_mut().for_each(|value| resolve(value, names)),
+        _ => {}
+    }
 }
 
 /// A finding from what the fixture states; its fingerprint is made from what identifies it.

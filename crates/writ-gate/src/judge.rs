@@ -214,14 +214,13 @@ impl Case<'_> {
                 return Some(self.absent(*kind, selection));
             }
             for item in &selection.counting {
-                let (state, reason) = match fitness(item, self.limits(rule, *kind)) {
-                    Fitness::Fit => continue,
-                    Fitness::Missing(reason) => (State::Missing, reason),
-                    Fitness::Expired(reason) => (State::Expired, reason),
-                    Fitness::Error(reason) => (State::Error, reason),
-                };
-                if worst.as_ref().is_none_or(|held| state < held.state) {
-                    worst = Some(self.unfit(*kind, state, reason));
+                let judged = fitness(item, self.limits(rule, *kind));
+                if judged == Fitness::Fit {
+                    continue;
+                }
+                let unfit = self.unfit(*kind, judged);
+                if worst.as_ref().is_none_or(|held| unfit.state < held.state) {
+                    worst = Some(unfit);
                 }
             }
         }
@@ -285,26 +284,56 @@ impl Case<'_> {
         }
     }
 
-    fn unfit(&self, kind: EvidenceType, state: State, reason: String) -> Early {
+    fn unfit(&self, kind: EvidenceType, unfit: Fitness) -> Early {
         let noun = noun(kind);
-        let (title, first) = match state {
-            State::Expired => (format!("The {noun} is too old"), None),
-            State::Error => (
-                format!("Cannot tell: the {noun} did not work"),
-                Some("This is not a finding against the change: repair the tool and run the stage again".to_owned()),
+        let (state, title, first, reason) = match unfit {
+            Fitness::NotRun(reason) => (
+                State::Missing,
+                format!("The {noun} did not run"),
+                None,
+                reason,
             ),
-            _ => (format!("The {noun} looked at nothing"), None),
+            Fitness::Expired(reason) => (
+                State::Expired,
+                format!("The {noun} is too old"),
+                None,
+                reason,
+            ),
+            Fitness::StaleData(reason) => (
+                State::Expired,
+                format!("The data behind the {noun} was too old"),
+                Some("Let the tool get its current database, then run the stage again"),
+                reason,
+            ),
+            Fitness::Error(reason) => (
+                State::Error,
+                format!("Cannot tell: the {noun} did not work"),
+                Some(
+                    "This is not a finding against the change: repair the tool and run the stage again",
+                ),
+                reason,
+            ),
+            Fitness::Empty(reason) => (
+                State::Missing,
+                format!("The {noun} looked at nothing"),
+                None,
+                reason,
+            ),
+            Fitness::Fit => (State::Error, "Cannot tell".to_owned(), None, String::new()),
         };
-        let title = if state == State::Missing && reason.contains("did not run") {
-            format!("The {noun} did not run")
-        } else {
-            title
-        };
+        // There was evidence once: how to begin to have it is no help, how to renew it is.
+        let all = self.absent_fix();
+        let renew: Vec<String> = all
+            .iter()
+            .filter(|line| line.contains(": writ "))
+            .cloned()
+            .collect();
+        let fix = if renew.is_empty() { all } else { renew };
         Early {
             state,
             title,
             found: vec![reason],
-            fix: first.into_iter().chain(self.absent_fix()).collect(),
+            fix: first.map(str::to_owned).into_iter().chain(fix).collect(),
         }
     }
 
@@ -552,6 +581,11 @@ impl Case<'_> {
                 self.absent_fix()
             } else {
                 control.fix.clone()
+            };
+            let general = if verdict.fix_is_all {
+                Vec::new()
+            } else {
+                general
             };
             check.fix = verdict.fix.into_iter().chain(general).collect();
             let mut items = verdict.items.unwrap_or_else(|| check_items(gathered));

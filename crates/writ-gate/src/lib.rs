@@ -26,6 +26,7 @@ mod rule;
 mod select;
 mod source;
 mod verdict;
+mod vsa;
 
 pub use applies::RUN_PREDICATE;
 pub use bundle::{Bundle, control_path, load_bundle};
@@ -47,3 +48,4 @@ pub use profile::{Adjustment, Approvals, Binding, DEFAULT_ENVIRONMENT, Floor, Pr
 pub use rule::{FindingsWanted, RuleInfo, RuleNeeds};
 pub use select::{CLOCK_SKEW, Join};
 pub use source::{BundleFiles, BundleSource, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
+pub use vsa::{WritError, WritTerms, writ};

@@ -57,7 +57,7 @@ pub fn evidence_ref(item: &EvidenceItem) -> EvidenceRef {
     parts.extend(
         item.looked_at
             .iter()
-            .map(|looked_at| format!("{} {}", grouped(looked_at.count), looked_at.what)),
+            .map(|looked_at| counted(looked_at.count, &looked_at.what)),
     );
     if let Some(database) = &item.database {
         match database.updated_at {
@@ -81,6 +81,16 @@ pub fn evidence_ref(item: &EvidenceItem) -> EvidenceRef {
         id: item.id,
         summary: parts.join(", "),
     }
+}
+
+/// A count with its plural noun, `1 file` and `2 files`.
+fn counted(count: u64, nouns: &str) -> String {
+    let one = match nouns.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => nouns.strip_suffix('s').unwrap_or(nouns).to_owned(),
+    };
+    let noun = if count == 1 { one.as_str() } else { nouns };
+    format!("{} {noun}", grouped(count))
 }
 
 /// `6120` as `6,120`.
@@ -108,7 +118,7 @@ pub fn way_out(control: &Control, items: &[CheckItem]) -> WayOut {
                 .collect();
             let finding = open
                 .first()
-                .map(|item| format!(" --finding {}", item.name))
+                .map(|item| format!(" --finding {}", finding_name(item)))
                 .unwrap_or_default();
             let others = match open.len() {
                 0 | 1 => "",
@@ -129,6 +139,18 @@ pub fn way_out(control: &Control, items: &[CheckItem]) -> WayOut {
                 text: format!("no exemption exists for {}: {reason}", control.id),
             }
         }
+    }
+}
+
+/// How an exemption names a finding: a public name where it is one problem everywhere, else the
+/// beginning of its fingerprint, because a rule's name would cover every place it finds.
+fn finding_name(item: &CheckItem) -> String {
+    let public = ["CVE-", "GHSA-", "RUSTSEC-", "PYSEC-"];
+    match &item.fingerprint {
+        Some(fingerprint) if !public.iter().any(|p| item.name.starts_with(p)) => {
+            fingerprint.to_hex().chars().take(12).collect()
+        }
+        _ => item.name.clone(),
     }
 }
 

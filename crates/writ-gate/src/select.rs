@@ -301,10 +301,14 @@ fn newest<'a>(slot: &mut Option<&'a EvidenceItem>, item: &'a EvidenceItem) {
 pub enum Fitness {
     /// It can be judged.
     Fit,
-    /// It is about nothing: the tool did not run or looked at zero items.
-    Missing(String),
+    /// The tool did not run to its end because it could not begin or was stopped.
+    NotRun(String),
+    /// It is about zero items.
+    Empty(String),
     /// It is too old.
     Expired(String),
+    /// The data that it judged with was too old.
+    StaleData(String),
     /// It cannot tell.
     Error(String),
 }
@@ -336,16 +340,16 @@ pub fn fitness(item: &EvidenceItem, limits: Limits) -> Fitness {
     }
     match item.outcome {
         Outcome::NotRun => {
-            return Fitness::Missing(format!(
+            return Fitness::NotRun(format!(
                 "{tool} did not run: {}",
                 because("no reason recorded")
             ));
         }
         Outcome::Cancelled => {
-            return Fitness::Missing(format!("{tool} was stopped before it ended"));
+            return Fitness::NotRun(format!("{tool} was stopped before it ended"));
         }
         Outcome::Empty => {
-            return Fitness::Missing(format!(
+            return Fitness::Empty(format!(
                 "{tool} ended without an error but looked at nothing: {}",
                 because("its report counts zero items")
             ));
@@ -366,7 +370,7 @@ pub fn fitness(item: &EvidenceItem, limits: Limits) -> Fitness {
     }
     let counted = item.looked_at.iter().any(|l| l.count > 0);
     if !counted && (limits.needs_denominator || !item.looked_at.is_empty()) {
-        return Fitness::Missing(match item.looked_at.first() {
+        return Fitness::Empty(match item.looked_at.first() {
             Some(looked_at) => format!("{tool} looked at 0 {}", looked_at.what),
             None => format!("{tool} does not say what it looked at"),
         });
@@ -388,7 +392,7 @@ pub fn fitness(item: &EvidenceItem, limits: Limits) -> Fitness {
         };
         let age = item.observed_at.since(updated_at);
         if age > limit {
-            return Fitness::Expired(format!(
+            return Fitness::StaleData(format!(
                 "{tool} judged with data ({}) that was {} old, at most {} is allowed",
                 database.name,
                 age.human(),

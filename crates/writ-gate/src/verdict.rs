@@ -18,6 +18,9 @@ pub(crate) struct Verdict {
     pub required: String,
     #[serde(default)]
     pub fix: Vec<String>,
+    /// Whether `fix` says everything and the control's general advice would mislead.
+    #[serde(default)]
+    pub fix_is_all: bool,
     #[serde(default)]
     pub items: Option<Vec<CheckItem>>,
 }
