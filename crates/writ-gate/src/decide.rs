@@ -38,6 +38,17 @@ pub enum DecideError {
     },
 }
 
+/// One evaluation of a rule: what went in and what came out, for comparison with another evaluator.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct RuleCase {
+    /// `family.name`.
+    pub rule: String,
+    /// `input`.
+    pub input: Value,
+    /// The answer, or the evaluator's message.
+    pub answer: Result<Value, String>,
+}
+
 /// Answers of rules by the digest of their input, oldest thrown away first.
 const MEMO_LIMIT: usize = 65_536;
 
@@ -49,6 +60,7 @@ pub struct Gate<'b> {
     engine: Engine,
     memo: HashMap<Digest, Result<Value, String>>,
     evaluations: u64,
+    cases: Option<Vec<RuleCase>>,
 }
 
 impl<'b> Gate<'b> {
@@ -60,6 +72,7 @@ impl<'b> Gate<'b> {
             engine: bundle.engine(),
             memo: HashMap::new(),
             evaluations: 0,
+            cases: None,
         }
     }
 
@@ -67,6 +80,16 @@ impl<'b> Gate<'b> {
     #[must_use]
     pub const fn evaluations(&self) -> u64 {
         self.evaluations
+    }
+
+    /// Keeps every evaluation from now on, for [`Self::take_cases`].
+    pub fn keep_cases(&mut self) {
+        self.cases = Some(Vec::new());
+    }
+
+    /// The evaluations kept since [`Self::keep_cases`].
+    pub fn take_cases(&mut self) -> Vec<RuleCase> {
+        self.cases.take().unwrap_or_default()
     }
 
     /// Forgets remembered answers.
@@ -81,7 +104,15 @@ impl<'b> Gate<'b> {
             return known.clone();
         }
         self.evaluations += 1;
+        let kept = self.cases.is_some().then(|| input.clone());
         let answer = self.engine.evaluate(rule, input);
+        if let (Some(cases), Some(input)) = (&mut self.cases, kept) {
+            cases.push(RuleCase {
+                rule: rule.to_owned(),
+                input,
+                answer: answer.clone(),
+            });
+        }
         if self.memo.len() >= MEMO_LIMIT {
             self.memo.clear();
         }

@@ -14,7 +14,7 @@ use writ_model::{
 
 use crate::bundle::Bundle;
 use crate::control::{Control, Mode, TestCase};
-use crate::decide::Gate;
+use crate::decide::{Gate, RuleCase};
 use crate::inputs::{Inputs, PrincipalFacts};
 use crate::judge::Case;
 use crate::profile::Profile;
@@ -258,7 +258,19 @@ impl TestOutcome {
 /// Runs the recorded cases of the controls whose id is in `filter`, or of all when it is empty.
 #[must_use]
 pub fn test_controls(bundle: &Bundle, filter: &[String]) -> Vec<TestOutcome> {
+    test_with(bundle, &mut Gate::new(bundle), filter)
+}
+
+/// Runs all recorded cases and returns every evaluation of a rule that they needed.
+#[must_use]
+pub fn rule_cases(bundle: &Bundle) -> Vec<RuleCase> {
     let mut gate = Gate::new(bundle);
+    gate.keep_cases();
+    let _ = test_with(bundle, &mut gate, &[]);
+    gate.take_cases()
+}
+
+fn test_with(bundle: &Bundle, gate: &mut Gate<'_>, filter: &[String]) -> Vec<TestOutcome> {
     let wanted = |id: &String| filter.is_empty() || filter.contains(id);
     bundle
         .controls
@@ -270,7 +282,7 @@ pub fn test_controls(bundle: &Bundle, filter: &[String]) -> Vec<TestOutcome> {
             given: case.given.clone(),
             expected: case.expect,
             expected_code: case.code.clone(),
-            got: run_case(bundle, &mut gate, control, case),
+            got: run_case(bundle, gate, control, case),
         })
         .collect()
 }
