@@ -369,7 +369,7 @@ emergencies_reviewed := {
 	"code": "overdue",
 	"title": sprintf("%s without a review after %d hours", [lib.count_of(count(late), "emergency is", "emergencies are"), input.with.hours]),
 	"found": [sprintf("%d of %s", [count(late), lib.count_of(count(opened), "emergency", "emergencies")])],
-	"items": [{"name": short(item.id), "text": sprintf("opened %d hours ago, not reviewed by another person", [lib.div(input.as_of - item.recorded_at, 3600000000)])} | some item in late],
+	"items": [{"name": short(item.id), "text": sprintf("opened %d hours ago, not reviewed by another person", [lib.quotient(input.as_of - item.recorded_at, 3600000000)])} | some item in late],
 } if count(late) > 0
 
 opened := [item | some item in input.evidence["break-glass"]; item.facts.form == "open"]

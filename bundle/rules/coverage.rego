@@ -48,7 +48,7 @@ covered := sum([item.facts.lines.covered | some item in input.evidence.coverage]
 total := sum([item.facts.lines.total | some item in input.evidence.coverage])
 
 # The least whole number of lines that is at least the percentage: never rounded in our favour.
-needed := lib.div((total * percent) + 99, 100)
+needed := lib.quotient((total * percent) + 99, 100)
 
 short := needed - covered
 

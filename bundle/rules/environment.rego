@@ -113,7 +113,7 @@ open_alerts := [item.facts |
 
 beats := [item.observed_at | some item in input.evidence["runtime-alert"]; item.facts.alive == true]
 
-beat_age := lib.div(input.as_of - max(beats), 60000000)
+beat_age := lib.quotient(input.as_of - max(beats), 60000000)
 
 heartbeat_words := sprintf("%d minutes ago", [beat_age]) if count(beats) > 0
 

@@ -8,22 +8,22 @@ ready := true
 # 6120 as "6,120".
 grouped(n) := sprintf("%d", [n]) if n < 1000
 
-grouped(n) := sprintf("%d,%s", [div(n, 1000), three(n % 1000)]) if {
+grouped(n) := sprintf("%d,%s", [quotient(n, 1000), three(n % 1000)]) if {
 	n >= 1000
 	n < 1000000
 }
 
-grouped(n) := sprintf("%d,%s,%s", [div(n, 1000000), three(div(n % 1000000, 1000)), three(n % 1000)]) if n >= 1000000
+grouped(n) := sprintf("%d,%s,%s", [quotient(n, 1000000), three(quotient(n % 1000000, 1000)), three(n % 1000)]) if n >= 1000000
 
 three(n) := substring(sprintf("%d", [1000 + n]), 1, 3)
 
 # Whole-number division.
-div(a, b) := (a - (a % b)) / b
+quotient(a, b) := (a - (a % b)) / b
 
 # Share of a in b as "76.0 %", rounded down, so that 79.99 never reads as 80.
-percent(a, b) := sprintf("%d.%d %%", [div(tenths, 10), tenths % 10]) if {
+percent(a, b) := sprintf("%d.%d %%", [quotient(tenths, 10), tenths % 10]) if {
 	b > 0
-	tenths := div(a * 1000, b)
+	tenths := quotient(a * 1000, b)
 }
 
 percent(_, 0) := "0.0 %"
@@ -52,4 +52,4 @@ severe(group) := concat(" and ", [sprintf("%s %s", [grouped(n), word]) |
 	n > 0
 ])
 
-days(microseconds) := div(microseconds, 86400000000)
+days(microseconds) := quotient(microseconds, 86400000000)

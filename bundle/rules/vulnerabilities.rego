@@ -119,9 +119,9 @@ within_sla := {
 
 open := [v | some kind, group in input.findings; some v in group.items]
 
-undated := [v | some v in open; not v.age_days >= 0]
+undated := [v | some v in open; object.get(v, "age_days", -1) < 0]
 
-overdue := [v | some v in open; v.age_days > allowed(v)]
+overdue := [v | some v in open; object.get(v, "age_days", -1) > allowed(v)]
 
 # Ids that a feed of exploited vulnerabilities names, and those that the control lists itself.
 exploited contains id if some id in input.with.known_exploited

@@ -21,7 +21,7 @@ struct Head {
 }
 
 /// A loaded bundle: everything a decision reads beside its evidence.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Bundle {
     /// Name, version and digest.
     pub reference: BundleRef,
@@ -36,6 +36,12 @@ pub struct Bundle {
     /// All files, as the digest names them.
     pub files: BundleFiles,
     engine: Engine,
+}
+
+impl std::fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Bundle").field(&self.reference).finish()
+    }
 }
 
 /// Loads and checks a bundle.

@@ -150,7 +150,7 @@ pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(
             .filter(|(_, known)| message.starts_with("unknown") && !known.is_empty())
             .map(|(word, known)| suggestion(word, known.iter().copied()))
             .unwrap_or_default();
-        let cause = match message.split_once(", expected one of") {
+        let cause = match message.split_once(", expected ") {
             Some((first, _)) => first.to_owned(),
             None => message.replace('\n', " "),
         };

@@ -1,3 +1,5 @@
 //! The gate from outside: bundle, fixtures, decisions.
 
+mod broken;
+mod decisions;
 mod shipped;

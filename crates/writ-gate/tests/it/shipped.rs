@@ -1,20 +1,24 @@
 //! The bundle that ships: it loads, every recorded case gives what it says, every message is golden.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use writ_gate::{Bundle, BundleSource, lint, load_bundle, place, test_controls};
 use writ_model::Check;
 
-pub fn bundle() -> Bundle {
-    match load_bundle(&BundleSource::Embedded) {
-        Ok(bundle) => bundle,
-        Err(error) => panic!("{error}"),
-    }
+/// Loaded once: every test reads the same bundle.
+pub(crate) fn bundle() -> &'static Bundle {
+    static BUNDLE: LazyLock<Bundle> =
+        LazyLock::new(|| match load_bundle(&BundleSource::Embedded) {
+            Ok(bundle) => bundle,
+            Err(error) => panic!("{error}"),
+        });
+    &BUNDLE
 }
 
 #[test]
 fn every_recorded_case_gives_what_it_says() {
-    let wrong: Vec<String> = test_controls(&bundle(), &[])
+    let wrong: Vec<String> = test_controls(bundle(), &[])
         .iter()
         .filter(|outcome| !outcome.holds())
         .map(|outcome| match &outcome.got {
@@ -35,7 +39,7 @@ fn every_recorded_case_gives_what_it_says() {
 
 #[test]
 fn the_shipped_bundle_has_nothing_to_lint() {
-    let problems: Vec<String> = lint(&bundle()).iter().map(ToString::to_string).collect();
+    let problems: Vec<String> = lint(bundle()).iter().map(ToString::to_string).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
@@ -45,7 +49,7 @@ fn messages_are_golden() {
     let bundle = bundle();
     for control in bundle.controls.keys() {
         let mut text = String::new();
-        for outcome in test_controls(&bundle, std::slice::from_ref(control)) {
+        for outcome in test_controls(bundle, std::slice::from_ref(control)) {
             let name = outcome.given.rsplit('/').next().unwrap_or_default();
             let _ = writeln!(text, "## {name}");
             match outcome.got {
