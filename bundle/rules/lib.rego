@@ -45,9 +45,9 @@ scope_line(items) := sprintf("in %s", [concat("; ", looked_at(items))]) if count
 
 scope_line(items) := "" if count(looked_at(items)) == 0
 
-# "1 CRITICAL and 2 HIGH", from a group of findings.
+# "1 CRITICAL and 2 HIGH", from a group of findings; a rule that asks for unrated ones names them.
 severe(group) := concat(" and ", [sprintf("%s %s", [grouped(n), word]) |
-	some pair in [["CRITICAL", group.critical], ["HIGH", group.high]]
+	some pair in [["CRITICAL", group.critical], ["HIGH", group.high], ["UNRATED", group.unknown]]
 	[word, n] := pair
 	n > 0
 ])

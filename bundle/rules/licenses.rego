@@ -11,7 +11,7 @@ import rego.v1
 #   evidence: []
 #   optional: [dependency-scan, sbom]
 #   with: {allowed: list}
-#   findings: {categories: [license], all: true}
+#   findings: {categories: [license], by_rule: true}
 allowed := {
 	"state": "pass",
 	"title": sprintf("All %s an allowed licence", [lib.count_of(total, "component has", "components have")]),
@@ -42,13 +42,15 @@ licences := [l | some item in input.evidence.sbom; some l in item.facts.licenses
 refused := [l | some l in licences; not acceptable(l.license)]
 
 # Licences as a scanner finds them: one finding per component, its rule is the licence.
-findings := [f | some _, group in input.findings; some f in group.items]
+groups := [g | some group in input.findings; some g in group.rules]
 
-refused_findings := [f | some f in findings; not acceptable(f.rule)]
+refused_groups := [g | some g in groups; not acceptable(g.rule)]
 
-total := sum([l.count | some l in licences]) + count(findings)
+refused_findings := [f | some g in refused_groups; some f in g.items]
 
-refused_total := sum([l.count | some l in refused]) + count(refused_findings)
+total := sum([l.count | some l in licences]) + sum([g.count | some g in groups])
+
+refused_total := sum([l.count | some l in refused]) + sum([g.count | some g in refused_groups])
 
 acceptable(expression) if {
 	some choice in split(expression, " OR ")

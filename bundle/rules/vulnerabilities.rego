@@ -6,18 +6,18 @@ import rego.v1
 
 # METADATA
 # title: No HIGH or CRITICAL vulnerability in the dependencies
-# description: One that has a fix must be fixed; one that has none needs an exemption.
+# description: One that has a fix must be fixed; one that has none needs an exemption. One that nobody rated counts as HIGH.
 # custom:
 #   evidence: [dependency-scan]
-#   findings: {categories: [vulnerability], at_least: high}
+#   findings: {categories: [vulnerability], at_least: high, unrated: true}
 none_in_dependencies := verdict("dependency-scan", "The dependencies contain", "the dependencies")
 
 # METADATA
 # title: No HIGH or CRITICAL vulnerability in the image
-# description: One that has a fix must be fixed; one that has none needs an exemption.
+# description: One that has a fix must be fixed; one that has none needs an exemption. One that nobody rated counts as HIGH.
 # custom:
 #   evidence: [container-scan]
-#   findings: {categories: [vulnerability], at_least: high}
+#   findings: {categories: [vulnerability], at_least: high, unrated: true}
 none_in_image := verdict("container-scan", "The image contains", "the image")
 
 verdict(kind, _, where) := {
@@ -86,11 +86,11 @@ found_line(kind, group) := sprintf("%s %s %s", [lib.severe(group), word(group.to
 #   evidence: [dependency-scan]
 #   optional: [container-scan, vulnerability-sla]
 #   with: {critical: integer, high: integer, medium: integer, low: integer, exploited: integer, known_exploited: list}
-#   findings: {categories: [vulnerability], at_least: low, all: true}
+#   findings: {categories: [vulnerability], at_least: low, dated: true, all: true}
 within_sla := {
 	"state": "pass",
-	"title": sprintf("No vulnerability is older than agreed (%s open)", [lib.grouped(count(open))]),
-	"found": [sprintf("%s, 0 overdue", [lib.count_of(count(open), "open vulnerability", "open vulnerabilities")])],
+	"title": sprintf("No vulnerability is older than agreed (%s open)", [lib.grouped(open_count)]),
+	"found": [sprintf("%s, 0 overdue", [lib.count_of(open_count, "open vulnerability", "open vulnerabilities")])],
 	"required": limits,
 } if {
 	count(overdue) == 0
@@ -101,7 +101,7 @@ within_sla := {
 	"state": "fail",
 	"code": "overdue",
 	"title": sprintf("%s older than agreed", [lib.count_of(count(overdue), "vulnerability is", "vulnerabilities are")]),
-	"found": [sprintf("%d of %d open vulnerabilities are overdue", [count(overdue), count(open)])],
+	"found": [sprintf("%d of %d open vulnerabilities are overdue", [count(overdue), open_count])],
 	"required": limits,
 	"items": [object.union(v, {"text": sprintf("open for %d days, at most %d: %s", [v.age_days, allowed(v), v.text])}) | some v in overdue],
 } if count(overdue) > 0
@@ -110,18 +110,21 @@ within_sla := {
 	"state": "error",
 	"code": "no-dates",
 	"title": sprintf("Cannot tell: %s no first-seen date", [lib.count_of(count(undated), "vulnerability has", "vulnerabilities have")]),
-	"found": [sprintf("%d of %d open vulnerabilities have no first-seen date", [count(undated), count(open)])],
+	"found": [sprintf("%d of %d open vulnerabilities have no first-seen date", [count(undated), open_count])],
 	"required": limits,
 } if {
 	count(overdue) == 0
 	count(undated) > 0
 }
 
-open := [v | some kind, group in input.findings; some v in group.items]
+# Ages below every limit are counted and not listed.
+listed := [v | some group in input.findings; some v in group.items]
 
-undated := [v | some v in open; object.get(v, "age_days", -1) < 0]
+open_count := sum([group.total | some group in input.findings])
 
-overdue := [v | some v in open; object.get(v, "age_days", -1) > allowed(v)]
+undated := [v | some v in listed; object.get(v, "age_days", -1) < 0]
+
+overdue := [v | some v in listed; object.get(v, "age_days", -1) > allowed(v)]
 
 # Ids that a feed of exploited vulnerabilities names, and those that the control lists itself.
 exploited contains id if some id in input.with.known_exploited

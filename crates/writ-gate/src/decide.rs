@@ -9,6 +9,7 @@ use crate::applies::latest_run;
 use crate::bundle::Bundle;
 use crate::control::Phase;
 use crate::engine::{ENGINE, Engine};
+use crate::findings::Lists;
 use crate::inputs::{FindingsSource, Inputs};
 use crate::judge::Case;
 use crate::manifest::{Manifest, canonical_digest};
@@ -151,6 +152,7 @@ impl<'b> Gate<'b> {
             });
         }
         let run = latest_run(inputs, &profile.floor);
+        let lists = Lists::new(findings);
         let mut checks: Vec<Check> = Vec::new();
         let mut later: Vec<Check> = Vec::new();
         for control in bound.iter().filter_map(|id| bundle.controls.get(id)) {
@@ -159,7 +161,7 @@ impl<'b> Gate<'b> {
                 control,
                 profile,
                 inputs,
-                findings,
+                findings: &lists,
                 run,
             };
             let check = case.check(self);

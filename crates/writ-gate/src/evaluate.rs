@@ -7,10 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use writ_evidence::predicate::{
-    Definition, DefinitionKind, FileRef, InputAttestation, PolicyRef, ReleaseRef,
-    VerificationResult, VerificationSummary, Verifier, WritFacts,
-};
+use writ_evidence::predicate::{Definition, DefinitionKind, FileRef};
 use writ_evidence::statement::StatementError;
 use writ_evidence::{Predicate as _, ResourceDescriptor, Statement};
 use writ_locker::{FsLocker, Locker as _};
@@ -28,6 +25,7 @@ use crate::manifest::{
     EvidencePointer, Manifest, ReplayError, ReplayLoader, decision_payload, replay,
 };
 use crate::source::BundleSource;
+use crate::vsa::{WritError, WritTerms, writ};
 
 /// How long a deployment may begin after its writ was issued.
 pub const WRIT_LIFETIME: Span = Span::from_secs(24 * 3_600);
@@ -110,6 +108,9 @@ pub enum EvaluateError {
         /// Since when.
         since: Timestamp,
     },
+    /// The decision issues no writ.
+    #[error(transparent)]
+    Writ(#[from] WritError),
     /// The decision to replay cannot be read.
     #[error("{0}")]
     NotADecision(String),
@@ -392,54 +393,13 @@ async fn issue(
     id: DecisionId,
 ) -> Result<IssuedWrit, EvaluateError> {
     let expires_at = decision.as_of.plus(WRIT_LIFETIME);
-    let hex = |digest: Digest| BTreeMap::from([("sha256".to_owned(), digest.to_hex())]);
-    let summary = VerificationSummary {
-        verifier: Verifier {
-            id: format!("urn:writ:store:{}", store.origin()),
-            version: BTreeMap::from([(
-                "writ-gate".to_owned(),
-                env!("CARGO_PKG_VERSION").to_owned(),
-            )]),
-        },
-        time_verified: Some(decision.as_of),
+    let terms = WritTerms {
+        verifier: format!("urn:writ:store:{}", store.origin()),
         resource_uri: format!("urn:writ:service:{}", release.service),
-        policy: PolicyRef {
-            uri: Some(format!("urn:writ:profile:{}", decision.profile)),
-            digest: hex(decision.bundle.digest),
-        },
-        input_attestations: vec![InputAttestation {
-            uri: Some(id.to_string()),
-            digest: hex(id.digest()),
-        }],
-        verification_result: VerificationResult::Passed,
-        verified_levels: vec![format!(
-            "WRIT_PROFILE_{}",
-            decision.profile.to_ascii_uppercase().replace('-', "_")
-        )],
-        dependency_levels: BTreeMap::new(),
-        slsa_version: Some("1.2".to_owned()),
-        writ: Some(WritFacts {
-            release: ReleaseRef {
-                service: release.service.clone(),
-                environment: release.environment.clone(),
-                artifact: release.subject.artifact,
-                commit: release.subject.commit.clone(),
-            },
-            decision: id,
-            answer: decision.answer,
-            profile: decision.profile.clone(),
-            bundle_digest: decision.bundle.digest,
-            counts: decision.counts,
-            exemptions: decision
-                .checks
-                .iter()
-                .flat_map(|check| check.exemptions.iter().map(|exemption| exemption.id))
-                .collect(),
-            issued_at: decision.as_of,
-            expires_at,
-            preview: true,
-        }),
+        expires_at,
+        preview: true,
     };
+    let summary = writ(decision, id, &terms)?;
     let signer = store.trust().preview_writs()?;
     let (_, envelope) = Statement::new(subjects(release), summary).sign(&signer)?;
     let recorded = store

@@ -1,7 +1,10 @@
 //! Findings as rules see them: filtered, counted and sorted here, so that a rule stays small and
 //! thousands of findings never become thousands of values.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 use writ_model::{
@@ -12,21 +15,59 @@ use crate::exempt::Live;
 use crate::inputs::{FindingsSource, Inputs};
 use crate::rule::FindingsWanted;
 
-/// The wanted findings of one evidence type, without duplicates.
-#[derive(Debug, Default)]
-pub(crate) struct Gathered {
-    /// By fingerprint; the number of the exemption that covers it.
-    pub findings: BTreeMap<Digest, (Finding, Option<String>)>,
+/// Lists of findings, each fetched once per decision however many rules read it.
+pub(crate) struct Lists<'a> {
+    source: &'a dyn FindingsSource,
+    held: RefCell<HashMap<Digest, Result<List<'a>, String>>>,
 }
 
-impl Gathered {
+type List<'a> = Rc<Cow<'a, [Finding]>>;
+
+impl<'a> Lists<'a> {
+    pub(crate) fn new(source: &'a dyn FindingsSource) -> Self {
+        Self {
+            source,
+            held: RefCell::default(),
+        }
+    }
+
+    fn get(&self, digest: &Digest) -> Result<List<'a>, String> {
+        if let Some(known) = self.held.borrow().get(digest) {
+            return known.clone();
+        }
+        let list = self.source.findings(digest).map(Rc::new);
+        self.held.borrow_mut().insert(*digest, list.clone());
+        list
+    }
+}
+
+/// One wanted finding: where it stands, and the number of the exemption that covers it.
+pub(crate) struct Entry<'a> {
+    list: List<'a>,
+    at: usize,
+    exempted_by: Option<String>,
+}
+
+impl Entry<'_> {
+    fn finding(&self) -> &Finding {
+        &self.list[self.at]
+    }
+}
+
+/// The wanted findings of one evidence type, without duplicates.
+#[derive(Default)]
+pub(crate) struct Gathered<'a> {
+    entries: BTreeMap<Digest, Entry<'a>>,
+}
+
+impl<'a> Gathered<'a> {
     /// Adds the wanted findings of an item.
     pub(crate) fn add(
         &mut self,
         item: &EvidenceItem,
         wanted: &FindingsWanted,
         with: &Map<String, Value>,
-        source: &dyn FindingsSource,
+        lists: &Lists<'a>,
     ) -> Result<(), String> {
         let Some(digest) = &item.findings else {
             let expected = if wanted.suppressed {
@@ -44,20 +85,23 @@ impl Gathered {
         };
         let only = names(with, wanted.rules_from.as_deref());
         let except = names(with, wanted.except_from.as_deref());
-        for finding in source.findings(digest)?.iter() {
+        let list = lists.get(digest)?;
+        for (at, finding) in list.iter().enumerate() {
             if wanted.suppressed != finding.suppression.is_some()
                 || !(wanted.categories.is_empty() || wanted.categories.contains(&finding.category))
-                || wanted
-                    .at_least
-                    .is_some_and(|least| finding.severity < least)
+                || !severe_enough(finding.severity, wanted)
                 || (wanted.rules_from.is_some() && !is_named(finding, &only))
                 || is_named(finding, &except)
             {
                 continue;
             }
-            self.findings
+            self.entries
                 .entry(finding.fingerprint)
-                .or_insert_with(|| (finding.clone(), None));
+                .or_insert_with(|| Entry {
+                    list: Rc::clone(&list),
+                    at,
+                    exempted_by: None,
+                });
         }
         Ok(())
     }
@@ -65,52 +109,68 @@ impl Gathered {
     /// Marks what exemptions cover; returns how many each covers.
     pub(crate) fn mark(&mut self, exemptions: &[Live]) -> Vec<u64> {
         let mut covered = vec![0; exemptions.len()];
-        for (finding, number) in self.findings.values_mut() {
-            if let Some(at) = exemptions.iter().position(|e| e.covers(finding)) {
+        for entry in self.entries.values_mut() {
+            if let Some(at) = exemptions.iter().position(|e| e.covers(entry.finding())) {
                 covered[at] += 1;
-                *number = Some(exemptions[at].number.clone());
+                entry.exempted_by = Some(exemptions[at].number.clone());
             }
         }
         covered
     }
 
     /// As `input.findings[type]`; with `open_only`, what no exemption covers.
-    pub(crate) fn view(&self, wanted: &FindingsWanted, inputs: &Inputs, open_only: bool) -> Value {
+    pub(crate) fn view(
+        &self,
+        wanted: &FindingsWanted,
+        with: &Map<String, Value>,
+        inputs: &Inputs,
+        open_only: bool,
+    ) -> Value {
         let mut counts = SeverityCounts::default();
         let mut fixable = 0_u64;
         let mut kept: Vec<&Finding> = Vec::new();
-        for (finding, exempted) in self.findings.values() {
-            if open_only && exempted.is_some() {
+        let mut total = 0_u64;
+        let age = |finding: &Finding| {
+            let since = inputs.first_seen.get(&finding.fingerprint)?;
+            Some(inputs.as_of.since(*since).secs().max(0) / 86_400)
+        };
+        // What is younger than every limit cannot be overdue: it is counted and not listed.
+        let youngest = with.values().filter_map(Value::as_i64).min();
+        for entry in self.entries.values() {
+            let finding = entry.finding();
+            if open_only && entry.exempted_by.is_some() {
                 continue;
             }
             counts.add(finding.severity);
             fixable += u64::from(finding.has_fix());
-            kept.push(finding);
+            total += 1;
+            let in_time = || match (age(finding), youngest) {
+                (Some(age), Some(limit)) => age <= limit,
+                _ => false,
+            };
+            if !(wanted.dated && in_time()) {
+                kept.push(finding);
+            }
         }
         sort(&mut kept);
+        let shown = |finding: &Finding| {
+            let mut value = serde_json::to_value(item(finding, None)).unwrap_or(Value::Null);
+            if let Value::Object(map) = &mut value {
+                map.insert("fixable".into(), finding.has_fix().into());
+                map.insert("rule".into(), finding.rule.clone().into());
+                if let Some(days) = age(finding).filter(|_| wanted.dated) {
+                    map.insert("age_days".into(), days.into());
+                }
+            }
+            value
+        };
         let limit = if wanted.all {
             usize::MAX
         } else {
             Check::MAX_ITEMS
         };
-        let items: Vec<Value> = kept
-            .iter()
-            .take(limit)
-            .map(|finding| {
-                let mut value = serde_json::to_value(item(finding, None)).unwrap_or(Value::Null);
-                if let Value::Object(map) = &mut value {
-                    map.insert("fixable".into(), finding.has_fix().into());
-                    map.insert("rule".into(), finding.rule.clone().into());
-                    if let Some(since) = inputs.first_seen.get(&finding.fingerprint) {
-                        let days = inputs.as_of.since(*since).secs().max(0) / 86_400;
-                        map.insert("age_days".into(), days.into());
-                    }
-                }
-                value
-            })
-            .collect();
-        json!({
-            "total": kept.len(),
+        let mut view = json!({
+            "total": total,
             "fixable": fixable,
             "critical": counts.critical,
             "high": counts.high,
@@ -118,10 +178,47 @@ impl Gathered {
             "low": counts.low,
             "info": counts.info,
             "unknown": counts.unknown,
-            "items": items,
-        })
+        });
+        if wanted.by_rule {
+            view["rules"] = by_rule(&kept, shown);
+        } else {
+            view["items"] = kept
+                .iter()
+                .take(limit)
+                .map(|finding| shown(finding))
+                .collect();
+        }
+        view
     }
 }
+
+/// Whether a finding is severe enough; one that nobody rated is, where the rule says so.
+fn severe_enough(severity: Severity, wanted: &FindingsWanted) -> bool {
+    wanted.at_least.is_none_or(|least| severity >= least)
+        || (wanted.unrated && severity == Severity::Unknown)
+}
+
+/// Findings per tool rule: how many, and the first of each.
+fn by_rule(findings: &[&Finding], shown: impl Fn(&Finding) -> Value) -> Value {
+    let mut groups: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings {
+        groups.entry(&finding.rule).or_default().push(finding);
+    }
+    groups
+        .into_iter()
+        .map(|(rule, findings)| {
+            let items: Vec<Value> = findings
+                .iter()
+                .take(MAX_PER_RULE)
+                .map(|finding| shown(finding))
+                .collect();
+            json!({"rule": rule, "count": findings.len(), "items": items})
+        })
+        .collect()
+}
+
+/// Findings listed per rule where a rule asks for groups.
+const MAX_PER_RULE: usize = 10;
 
 /// Names listed by a parameter, `tool:rule` or `rule`.
 fn names(with: &Map<String, Value>, parameter: Option<&str>) -> Vec<String> {
@@ -217,23 +314,23 @@ pub fn place(location: &Location) -> String {
 
 /// Items of a check from gathered findings: the open ones first.
 pub(crate) fn check_items(
-    gathered: &BTreeMap<writ_model::EvidenceType, Gathered>,
-) -> Vec<CheckItem> {
-    let all: BTreeMap<&Digest, &(Finding, Option<String>)> =
-        gathered.values().flat_map(|g| &g.findings).collect();
-    let part = |exempted: bool| {
+    gathered: &BTreeMap<writ_model::EvidenceType, Gathered<'_>>,
+) -> (Vec<CheckItem>, u64) {
+    let all: BTreeMap<&Digest, &Entry<'_>> =
+        gathered.values().flat_map(|group| &group.entries).collect();
+    let mut items = Vec::new();
+    for exempted in [false, true] {
         let mut findings: Vec<&Finding> = all
             .values()
-            .filter(|(_, number)| number.is_some() == exempted)
-            .map(|(finding, _)| finding)
+            .filter(|entry| entry.exempted_by.is_some() == exempted)
+            .map(|entry| entry.finding())
             .collect();
         sort(&mut findings);
-        findings
-            .into_iter()
-            .map(|finding| item(finding, all[&finding.fingerprint].1.clone()))
-            .collect::<Vec<_>>()
-    };
-    let mut items = part(false);
-    items.extend(part(true));
-    items
+        let room = Check::MAX_ITEMS.saturating_sub(items.len());
+        items.extend(findings.into_iter().take(room).map(|finding| {
+            let exempted_by = all[&finding.fingerprint].exempted_by.clone();
+            item(finding, exempted_by)
+        }));
+    }
+    (items, all.len() as u64)
 }

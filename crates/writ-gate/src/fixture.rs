@@ -303,12 +303,13 @@ fn run_case(
         .get(&prepared.inputs.profile)
         .ok_or_else(|| format!("profile '{}' is not in the bundle", prepared.inputs.profile))?;
     let (control, profile) = test_conditions(control, profile, &prepared);
+    let lists = crate::findings::Lists::new(&prepared.findings);
     let case = Case {
         bundle,
         control: &control,
         profile: &profile,
         inputs: &prepared.inputs,
-        findings: &prepared.findings,
+        findings: &lists,
         run: crate::applies::latest_run(&prepared.inputs, &profile.floor),
     };
     Ok(case.check(gate))

@@ -10,8 +10,8 @@ use crate::bundle::Bundle;
 use crate::control::{Control, Mode};
 use crate::decide::Gate;
 use crate::exempt::{self, Live};
-use crate::findings::{Gathered, check_items};
-use crate::inputs::{FindingsSource, Inputs};
+use crate::findings::{Gathered, Lists, check_items};
+use crate::inputs::Inputs;
 use crate::message::{blank, default_code, evidence_ref, noun, way_out};
 use crate::profile::Profile;
 use crate::rule::{FindingsWanted, RuleInfo};
@@ -24,7 +24,7 @@ pub(crate) struct Case<'a> {
     pub control: &'a Control,
     pub profile: &'a Profile,
     pub inputs: &'a Inputs,
-    pub findings: &'a dyn FindingsSource,
+    pub findings: &'a Lists<'a>,
     pub run: Option<&'a EvidenceItem>,
 }
 
@@ -45,7 +45,7 @@ const fn is_scan(kind: EvidenceType) -> bool {
     )
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     /// The check, with mode applied.
     pub(crate) fn check(&self, gate: &mut Gate<'_>) -> Check {
         let mut check = self.judged(gate);
@@ -429,8 +429,8 @@ impl Case<'_> {
         fit: &BTreeMap<EvidenceType, Vec<&EvidenceItem>>,
         wanted: &FindingsWanted,
         with: &Map<String, Value>,
-    ) -> Result<BTreeMap<EvidenceType, Gathered>, String> {
-        let mut gathered: BTreeMap<EvidenceType, Gathered> = BTreeMap::new();
+    ) -> Result<BTreeMap<EvidenceType, Gathered<'a>>, String> {
+        let mut gathered: BTreeMap<EvidenceType, Gathered<'a>> = BTreeMap::new();
         for (kind, items) in fit {
             let group = gathered.entry(*kind).or_default();
             for item in items {
@@ -446,7 +446,7 @@ impl Case<'_> {
         rule: &RuleInfo,
         fit: &BTreeMap<EvidenceType, Vec<&EvidenceItem>>,
         with: &Map<String, Value>,
-        gathered: &BTreeMap<EvidenceType, Gathered>,
+        gathered: &BTreeMap<EvidenceType, Gathered<'_>>,
         open_only: bool,
     ) -> Result<Verdict, String> {
         let input = self.rule_input(rule, fit, with, gathered, open_only);
@@ -459,7 +459,7 @@ impl Case<'_> {
         rule: &RuleInfo,
         fit: &BTreeMap<EvidenceType, Vec<&EvidenceItem>>,
         with: &Map<String, Value>,
-        gathered: &BTreeMap<EvidenceType, Gathered>,
+        gathered: &BTreeMap<EvidenceType, Gathered<'_>>,
         open_only: bool,
     ) -> Value {
         let needs = &rule.needs;
@@ -483,7 +483,7 @@ impl Case<'_> {
                 .map(|(kind, group)| {
                     (
                         kind.word().to_owned(),
-                        group.view(wanted, self.inputs, open_only),
+                        group.view(wanted, with, self.inputs, open_only),
                     )
                 })
                 .collect();
@@ -562,7 +562,7 @@ impl Case<'_> {
         &self,
         verdict: Verdict,
         fit: &BTreeMap<EvidenceType, Vec<&EvidenceItem>>,
-        gathered: &BTreeMap<EvidenceType, Gathered>,
+        gathered: &BTreeMap<EvidenceType, Gathered<'_>>,
     ) -> Check {
         let control = self.control;
         let mut check = blank(control, verdict.state, verdict.title);
@@ -588,8 +588,14 @@ impl Case<'_> {
                 general
             };
             check.fix = verdict.fix.into_iter().chain(general).collect();
-            let mut items = verdict.items.unwrap_or_else(|| check_items(gathered));
-            check.items_total = items.len() as u64;
+            let (mut items, total) = match verdict.items {
+                Some(items) => {
+                    let total = items.len() as u64;
+                    (items, verdict.items_total.unwrap_or(total))
+                }
+                None => check_items(gathered),
+            };
+            check.items_total = total;
             items.truncate(Check::MAX_ITEMS);
             check.items = items;
         }

@@ -40,6 +40,15 @@ pub struct FindingsWanted {
     /// The suppressed findings instead of the open ones.
     #[serde(default)]
     pub suppressed: bool,
+    /// Also findings without a severity, whatever `at_least` says.
+    #[serde(default)]
+    pub unrated: bool,
+    /// With ages; those younger than the smallest whole-number parameter are counted, not listed.
+    #[serde(default)]
+    pub dated: bool,
+    /// Grouped by the tool's rule (`rules`) instead of listed (`items`).
+    #[serde(default)]
+    pub by_rule: bool,
     /// Every finding, not only the first [`writ_model::Check::MAX_ITEMS`].
     #[serde(default)]
     pub all: bool,

@@ -23,6 +23,9 @@ pub(crate) struct Verdict {
     pub fix_is_all: bool,
     #[serde(default)]
     pub items: Option<Vec<CheckItem>>,
+    /// How many there are, where the list is only their beginning.
+    #[serde(default)]
+    pub items_total: Option<u64>,
 }
 
 impl Verdict {
