@@ -378,7 +378,7 @@ pub struct ReplayArgs {
 pub enum ExemptCommand {
     /// Ask for permission to leave a check or a finding unsatisfied for a time.
     #[command(
-        after_help = "Examples:\n  writ exempt request VUL-02 --finding CVE-2026-31817 --days 14 --reason \"no fix yet; port closed\"\n  writ exempt request TST-01 --days 30 --category deferred --reason \"plan in PAY-2214\""
+        after_help = "Examples:\n  writ exempt request VUL-02 --finding CVE-2026-31817 --days 14 --reason \"no fix yet; port closed\"\n  writ exempt request TST-01 --days 30 --reason \"plan in PAY-2214\""
     )]
     Request(ExemptRequestArgs),
     /// List exemptions.
@@ -422,27 +422,15 @@ pub struct ExemptRequestArgs {
     /// For this long from now, such as 36h.
     #[arg(long, value_name = "SPAN", conflicts_with = "days")]
     pub span: Option<Span>,
-    /// Kind of reason.
-    #[arg(long, value_enum, default_value = "accepted-risk")]
-    pub category: ExemptCategory,
+    /// What limits the harm meanwhile.
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    pub compensating: Option<String>,
+    /// Where the fix is planned.
+    #[arg(long, value_name = "TICKET", value_parser = NonEmptyStringValueParser::new())]
+    pub ticket: Option<String>,
     /// Why, in a sentence that an auditor will read.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub reason: Option<String>,
-}
-
-/// Kind of reason for an exemption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExemptCategory {
-    /// The tool is wrong.
-    FalsePositive,
-    /// Known and accepted for a time.
-    AcceptedRisk,
-    /// Present but not exploitable here.
-    NotAffected,
-    /// Another control carries it.
-    CompensatingControl,
-    /// Will be fixed by a plan.
-    Deferred,
 }
 
 /// `writ approve`, `writ reject`

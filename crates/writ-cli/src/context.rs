@@ -118,6 +118,14 @@ impl Context {
         self.at.unwrap_or_else(clock)
     }
 
+    /// The user's own tool adapters: `$XDG_CONFIG_HOME/writ/tools`.
+    pub fn adapters(&self) -> PathBuf {
+        let base = env_path("XDG_CONFIG_HOME")
+            .or_else(|| env_path("HOME").map(|home| home.join(".config")))
+            .unwrap_or_default();
+        base.join("writ/tools")
+    }
+
     /// The first format that goes to standard output.
     pub fn stdout_format(&self) -> Format {
         self.sinks

@@ -80,3 +80,19 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// Turns what the registry says into an error for people.
+pub trait EdgeResult<T> {
+    /// The same result with an error for people.
+    ///
+    /// # Errors
+    ///
+    /// As the registry's.
+    fn edge(self) -> Result<T, EdgeError>;
+}
+
+impl<T> EdgeResult<T> for writ_registry::Result<T> {
+    fn edge(self) -> Result<T, EdgeError> {
+        self.map_err(|error| crate::store::registry_error(&error))
+    }
+}

@@ -7,6 +7,7 @@ mod edge;
 mod emit;
 mod repo;
 mod store;
+mod ui;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -44,6 +45,13 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Gate(args)) => block_on(commands::gate::run(context, args)),
         Some(Command::Why(args)) => block_on(commands::why::run(context, args)),
         Some(Command::Replay(args)) => block_on(commands::replay::run(context, args)),
+        Some(Command::Run(args)) => block_on(commands::run::run(context, args)),
+        Some(Command::Check(args)) => block_on(commands::check::run(context, args)),
+        Some(Command::Status(args)) => block_on(commands::status::run(context, args)),
+        Some(Command::Verify(args)) => block_on(commands::verify::run(context, args)),
+        Some(Command::Exempt(command)) => block_on(commands::exempt::run(context, command)),
+        Some(Command::Approve(args)) => block_on(commands::exempt::approve(context, args)),
+        Some(Command::Reject(args)) => block_on(commands::exempt::reject(context, args)),
         Some(Command::Completion { shell }) => Ok(commands::shell::completion(*shell)),
         Some(Command::Man { dir }) => commands::shell::man(dir.as_deref()),
         _ => Ok(0),

@@ -195,6 +195,17 @@ impl Ops {
     }
 }
 
+/// HMAC-SHA256 of a purpose under the store's secret.
+pub(crate) fn derive(secret: &[u8], purpose: &str) -> [u8; 32] {
+    // HMAC takes keys of any length: the fallback is never taken, and is no usable key of anybody.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
+        return [0; 32];
+    };
+    mac.update(b"writ:derive:");
+    mac.update(purpose.as_bytes());
+    mac.finalize().into_bytes().into()
+}
+
 /// The pseudonym of an account: a keyed hash, so that the ledger alone does not tell who it is,
 /// and the same account always has the same one.
 pub(crate) fn pseudonym(accounts_key: &[u8], kind: &str, account: &str) -> PrincipalId {

@@ -251,6 +251,15 @@ impl Trust {
             .collect()
     }
 
+    /// A key for one purpose, derived from the store's secret: hashes made with it can be compared
+    /// within this store and by nobody without the secret.
+    ///
+    /// # Errors
+    /// The secret cannot be read.
+    pub fn derived_key(&self, purpose: &str) -> Result<[u8; 32]> {
+        Ok(crate::ops::derive(&self.accounts_key()?, purpose))
+    }
+
     /// The key under which accounts become pseudonyms.
     pub(crate) fn accounts_key(&self) -> Result<Vec<u8>> {
         let path = self.path.join(ACCOUNTS_KEY);

@@ -1,15 +1,20 @@
 //! One file per verb or noun of the command tree.
 
+pub mod check;
 pub mod control;
 pub mod doctor;
+pub mod exempt;
 pub mod gate;
 pub mod hook;
 pub mod inspect;
 pub mod listing;
 pub mod place;
 pub mod replay;
+pub mod run;
 pub mod shell;
 pub mod state;
+pub mod status;
 pub mod tool;
+pub mod verify;
 pub mod version;
 pub mod why;

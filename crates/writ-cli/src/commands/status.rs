@@ -1,0 +1,115 @@
+//! `writ status [COMMIT]`: where this commit stands, and who is waited for.
+
+use serde_json::json;
+use writ_model::State;
+use writ_registry::{ExemptionState, Query};
+use writ_render::{EdgeError, Format, text};
+
+use crate::args::StatusArgs;
+use crate::commands::why;
+use crate::context::Context;
+use crate::edge::EdgeResult as _;
+use crate::repo::Repo;
+use crate::{emit, store, ui};
+
+/// Runs the command; exit 0 whatever the state is.
+///
+/// # Errors
+///
+/// No repository, or a store that cannot be read.
+pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> {
+    let repo = Repo::open(context)?;
+    let commit = repo.commit(args.commit.as_deref())?;
+    let store = store::open_read_only(context).await?;
+    let service = repo.service(context);
+    let query = Query {
+        service: Some(service.to_owned()),
+        subject: writ_model::Subject {
+            commit: Some(commit.id.clone()),
+            ..writ_model::Subject::default()
+        },
+        ..Query::default()
+    };
+    let evidence = store.evidence(&query).await.edge()?.items;
+    let stats = store.stats().await.edge()?;
+    let exemptions = store.exemptions(Some(service)).await.edge()?;
+    let waiting = exemptions
+        .iter()
+        .filter(|row| row.state == ExemptionState::Requested)
+        .count();
+    let mut environments = Vec::new();
+    for (name, _) in repo.config.environments_in_order() {
+        let last = why::last(&store, service, Some(name)).await.ok();
+        environments.push((name.to_owned(), last));
+    }
+    let now = context.now();
+    emit::emit(context, |sink| match sink.format {
+        Format::Json | Format::Jsonl => {
+            let value = json!({
+                "schema": "writ.status/1",
+                "service": service,
+                "commit": commit.id,
+                "evidence": evidence,
+                "environments": environments.iter().map(|(name, last)| json!({
+                    "name": name,
+                    "decision": last.as_ref().map(|(id, _)| id),
+                    "answer": last.as_ref().map(|(_, decision)| decision.answer),
+                    "ofThisCommit": last.as_ref().is_some_and(|(_, decision)| decision.subject.commit.as_deref() == Some(commit.id.as_str())),
+                    "counts": last.as_ref().map(|(_, decision)| decision.counts),
+                    "asOf": last.as_ref().map(|(_, decision)| decision.as_of),
+                })).collect::<Vec<_>>(),
+                "exemptionsWaiting": waiting,
+                "store": stats,
+            });
+            serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+        }
+        _ => {
+            let mut out = format!("{} @ {}   profile {}\n", text::clean(service), commit.short(), text::clean(repo.profile()));
+            for (name, last) in &environments {
+                let line = match last {
+                    None => "not decided yet".to_owned(),
+                    Some((id, decision)) => {
+                        let of = if decision.subject.commit.as_deref() == Some(commit.id.as_str()) {
+                            String::new()
+                        } else {
+                            let other = decision.subject.commit.as_deref().unwrap_or("");
+                            format!(" (of {}, not of this commit)", &other[..other.len().min(7)])
+                        };
+                        let blocking: Vec<&str> = decision
+                            .checks
+                            .iter()
+                            .filter(|check| !check.state.is_satisfied() && check.state != State::NotApplicable)
+                            .map(|check| check.control.as_str())
+                            .collect();
+                        let open = if blocking.is_empty() { String::new() } else { format!(": {}", blocking.join(" ")) };
+                        format!(
+                            "{}{of} {} of {} satisfied{open}, {} ago, {}",
+                            decision.answer.headline(),
+                            decision.counts.satisfied(),
+                            decision.counts.in_scope(),
+                            now.since(decision.as_of).human(),
+                            id.short()
+                        )
+                    }
+                };
+                out.push_str(&format!("  {:<12}{line}\n", text::clean(name)));
+            }
+            out.push_str(&format!("  {:<12}{} of this commit\n", "evidence", counted(evidence.len() as u64)));
+            if waiting > 0 {
+                out.push_str(&format!("  {:<12}{} for an answer: writ exempt list\n", "waiting", ui::counted(waiting as u64, "exemption requests")));
+            }
+            out.push_str(&format!(
+                "  {:<12}{} entries, {} open findings\n",
+                "store",
+                text::number(stats.entries),
+                text::number(stats.counts.open_findings)
+            ));
+            out
+        }
+    })?;
+    Ok(0)
+}
+
+fn counted(count: u64) -> String {
+    if count == 1 { "1 piece".to_owned() } else { format!("{} pieces", text::number(count)) }
+}
