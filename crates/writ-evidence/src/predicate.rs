@@ -39,7 +39,7 @@ pub use common::{
     Actor, Assertion, CachedFrom, CommitRange, FileRef, FindingsRef, LedgerHead, Period,
     Production, ReleaseRef, Ruleset,
 };
-pub use coverage::{Coverage, Ratio};
+pub use coverage::{Coverage, CoverageGap, Ratio};
 pub use decision::Decision;
 pub use definition::{Definition, DefinitionKind};
 pub use deployment::{Deployment, DeploymentOutcome};
@@ -52,7 +52,9 @@ pub use openvex::{OpenVex, VexJustification, VexStatement, VexStatus, VexVulnera
 pub use probe::Probe;
 pub use rejection::Rejection;
 pub use report::ReportStatement;
-pub use run::{Inventory, Run, RunStage, StageState};
+pub use run::{
+    DefinitionFinding, ExecutedFile, Inventory, LockDifference, Run, RunStage, StageState,
+};
 pub use sbom::{CycloneDxBom, SbomSummary, SpdxDocument};
 pub use scan::Scan;
 pub use slsa_provenance::{BuildDefinition, BuildMetadata, Builder, RunDetails, SlsaProvenance};

@@ -45,6 +45,9 @@ pub struct Reference {
     /// The facts of a tool's result, when what is referred to cannot carry them (an SBOM document).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub production: Option<crate::predicate::Production>,
+    /// Further facts that rules read of such a document, without fractions.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub facts: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What lies in the locker.
@@ -114,6 +117,7 @@ pub fn sign_for_ledger<P: Predicate>(
             .as_str()
             .and_then(|text| text.parse().ok()),
         production: None,
+        facts: serde_json::Map::new(),
     };
     let (_, envelope) = Statement::new(slim(&statement.subject), reference).sign(signer)?;
     if envelope.to_canonical_json().len() > MAX_LOGGED_ENVELOPE_BYTES {

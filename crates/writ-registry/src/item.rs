@@ -151,12 +151,17 @@ impl Reader {
             .locker
             .get_bytes(said.digest, MAX_STATEMENT)
             .map_err(|e| format!("what the entry refers to cannot be read: {e}"))?;
-        let production = said
+        let mut production = said
             .production
             .as_ref()
             .map(serde_json::to_value)
             .transpose()
             .map_err(|e| e.to_string())?;
+        if let Some(Value::Object(fields)) = &mut production
+            && !said.facts.is_empty()
+        {
+            fields.insert("facts".to_owned(), Value::Object(said.facts.clone()));
+        }
         let whole = Some(said.digest);
         let (id, statement) = match said.holds {
             Holds::Statement => {

@@ -437,6 +437,7 @@ impl Preparer {
             predicate_type: statement.predicate_type.clone(),
             observed_at: Some(record.observed_at),
             production: None,
+            facts: serde_json::Map::new(),
         };
         // Subjects with what they are matched by, without what is only nice to know.
         let subjects = statement

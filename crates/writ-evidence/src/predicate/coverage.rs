@@ -24,6 +24,12 @@ pub struct Coverage {
     /// Files that were measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
+    /// Lines that the change added, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_lines: Option<Ratio>,
+    /// Files with the most lines that no test reaches, the worst first; not all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub least_covered: Vec<CoverageGap>,
 }
 
 /// Covered of all.
@@ -34,6 +40,20 @@ pub struct Ratio {
     pub covered: u64,
     /// All.
     pub total: u64,
+}
+
+/// A file with lines that no test reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CoverageGap {
+    /// Path, relative to the repository.
+    pub path: String,
+    /// Lines that ran.
+    pub covered: u64,
+    /// Lines that can run.
+    pub total: u64,
+    /// The first ranges of lines that did not run: `88-131, 160-233`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 impl Predicate for Coverage {

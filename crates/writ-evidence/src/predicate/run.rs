@@ -47,6 +47,18 @@ pub struct Run {
     /// Digest of the lock file with the pinned bundle and tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Digest>,
+    /// Where what ran differs from the lock file; absent: not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_differences: Option<Vec<LockDifference>>,
+    /// Ways round the pipeline in the CI files around it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub definition_findings: Vec<DefinitionFinding>,
+    /// Files of the repository that stages executed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub executed: Vec<ExecutedFile>,
+    /// The profile that the repository requests; the store decides which one binds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_profile: Option<String>,
     /// Whether history was cut off.
     #[serde(default)]
     pub shallow: bool,
@@ -147,6 +159,42 @@ pub struct Inventory {
     /// Files that look like tests.
     #[serde(default)]
     pub test_files: u64,
+}
+
+/// One thing that is not what the lock file pins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LockDifference {
+    /// `bundle`, `adapter gitleaks`, `tool gitleaks`.
+    pub what: String,
+    /// What is pinned, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
+    /// What ran, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual: Option<String>,
+}
+
+/// A way round the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DefinitionFinding {
+    /// `inline-script`, `unpinned`, `deploy-around`, `unreadable`.
+    pub kind: String,
+    /// File, relative to the repository.
+    pub file: String,
+    /// Job or step.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
+    /// One line for people.
+    pub text: String,
+}
+
+/// A file that was executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutedFile {
+    /// Path, relative to the repository.
+    pub path: String,
+    /// Digest of its bytes.
+    pub digest: Digest,
 }
 
 impl Predicate for Run {
