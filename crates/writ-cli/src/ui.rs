@@ -201,7 +201,14 @@ impl Screen {
         }
         for (stage, running) in &self.running {
             let time = format!("{}s", running.since.elapsed().as_secs());
-            self.line(&row("....", stage, &running.tool, "still running", &time, self.width));
+            self.line(&row(
+                "....",
+                stage,
+                &running.tool,
+                "still running",
+                &time,
+                self.width,
+            ));
         }
     }
 
@@ -274,10 +281,7 @@ pub fn summary(looked_at: &[LookedAt], counts: &SeverityCounts, outcome: Outcome
         .map(|item| counted(item.count, &item.what))
         .collect();
     if counts.total() > 0 {
-        let severe = [
-            (counts.critical, "critical"),
-            (counts.high, "high"),
-        ];
+        let severe = [(counts.critical, "critical"), (counts.high, "high")];
         let severe: Vec<String> = severe
             .iter()
             .filter(|(count, _)| *count > 0)
@@ -325,7 +329,14 @@ mod tests {
     #[test]
     fn rows_are_aligned_and_bounded() {
         let first = row("done", "secrets", "gitleaks", "14 commits", "1.2s", 80);
-        let second = row("not run", "container", "trivy-image", "waits for image", "", 80);
+        let second = row(
+            "not run",
+            "container",
+            "trivy-image",
+            "waits for image",
+            "",
+            80,
+        );
         assert_eq!(first.find("secrets"), second.find("container"));
         assert!(first.lines().all(|line| line.len() <= 80), "{first}");
         let long = "x ".repeat(200);
@@ -337,7 +348,11 @@ mod tests {
     fn what_was_found_is_never_a_verdict() {
         let mut counts = SeverityCounts::default();
         counts.high = 2;
-        let text = summary(&[LookedAt::new("packages", 168)], &counts, Outcome::Completed);
+        let text = summary(
+            &[LookedAt::new("packages", 168)],
+            &counts,
+            Outcome::Completed,
+        );
         assert_eq!(text, "168 packages, 2 findings (2 high)");
     }
 }

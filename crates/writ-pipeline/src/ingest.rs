@@ -1,19 +1,41 @@
 //! From a tool's file to what the pipeline records: a redacted copy and a file of normalised findings.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write as _};
 use std::path::Path;
 
-use writ_ingest::{Limits, Options, ProblemKind, Report, Sink, SinkError};
+use writ_ingest::{FileCoverage, Limits, Options, ProblemKind, Report, Sink, SinkError};
+use writ_model::finding::Component;
 use writ_model::{Category, Digest, EvidenceType, Finding};
 
-use crate::ingested::{BlobFile, CoverageTotals, Ingested, ReadRequest, ReportReader, TestTotals};
+use crate::ingested::{
+    BlobFile, CoverageGap, CoverageTotals, Ingested, LicenseCount, ReadRequest, ReportReader,
+    TestTotals,
+};
 
 /// Findings up to which the file is sorted, so that the same findings give the same bytes in whatever
 /// order a tool with several threads wrote them. Longer lists keep the report's order.
 const MAX_SORTED: usize = 200_000;
 /// Level of compression: the file is written once and read rarely.
 const ZSTD_LEVEL: i32 = 3;
+
+/// Files that are named as the least covered.
+const MAX_GAPS: usize = 20;
+/// Ranges of uncovered lines that are named per file.
+const MAX_RANGES: usize = 6;
+/// Different licences that are kept apart.
+const MAX_LICENSES: usize = 1_000;
+
+/// Keeps the files with the most uncovered lines, in a fixed order.
+fn worst_first(gaps: &mut Vec<CoverageGap>) {
+    gaps.sort_by(|a, b| {
+        (b.total - b.covered)
+            .cmp(&(a.total - a.covered))
+            .then_with(|| a.path.cmp(&b.path))
+    });
+    gaps.truncate(MAX_GAPS);
+}
 
 /// Reads reports with `writ-ingest`.
 #[derive(Clone)]
@@ -57,10 +79,13 @@ impl ReportReader for IngestReader {
             .map_err(|error| format!("{}: {error}", findings_path.display()))?;
         let report = writ_ingest::ingest(&mut reader, &options, &mut lines)
             .map_err(|error| error.to_string())?;
+        let mut ingested = facts(&report);
+        ingested.gaps = std::mem::take(&mut lines.gaps);
+        worst_first(&mut ingested.gaps);
+        ingested.licenses = lines.licenses();
         lines
             .finish()
             .map_err(|error| format!("{}: {error}", findings_path.display()))?;
-        let mut ingested = facts(&report);
         let io = |error: std::io::Error| format!("{}: {error}", findings_path.display());
         ingested.findings = Some(BlobFile::of(&findings_path, "application/zstd").map_err(io)?);
         ingested.report = Some(self.redacted(request, report.format)?);
@@ -176,6 +201,8 @@ struct Lines {
     kept: Vec<(Digest, Vec<u8>)>,
     sorting: bool,
     writer: zstd::Encoder<'static, BufWriter<File>>,
+    gaps: Vec<CoverageGap>,
+    licenses: BTreeMap<String, (u64, Vec<String>)>,
 }
 
 impl Lines {
@@ -185,7 +212,27 @@ impl Lines {
             kept: Vec::new(),
             sorting: true,
             writer,
+            gaps: Vec::new(),
+            licenses: BTreeMap::new(),
         })
+    }
+
+    /// Licences by the number of components, most first.
+    fn licenses(&mut self) -> Vec<LicenseCount> {
+        let mut list: Vec<LicenseCount> = std::mem::take(&mut self.licenses)
+            .into_iter()
+            .map(|(license, (count, examples))| LicenseCount {
+                license,
+                count,
+                examples,
+            })
+            .collect();
+        list.sort_by(|a, b| {
+            b.count
+                .cmp(&a.count)
+                .then_with(|| a.license.cmp(&b.license))
+        });
+        list
     }
 
     fn flush_kept(&mut self) -> std::io::Result<()> {
@@ -205,6 +252,37 @@ impl Lines {
 }
 
 impl Sink for Lines {
+    fn component(&mut self, component: Component) -> Result<(), SinkError> {
+        if is_of_distribution(&component) || component.purl.is_none() {
+            return Ok(());
+        }
+        let license = component.licenses.join(" AND ");
+        if self.licenses.len() >= MAX_LICENSES && !self.licenses.contains_key(&license) {
+            return Err("the report names more different licences than a rule could judge".into());
+        }
+        let entry = self.licenses.entry(license).or_default();
+        entry.0 += 1;
+        if entry.1.len() < 5 {
+            entry.1.push(component.name);
+        }
+        Ok(())
+    }
+
+    fn file_coverage(&mut self, file: FileCoverage) -> Result<(), SinkError> {
+        if file.lines_covered < file.lines_total {
+            self.gaps.push(CoverageGap {
+                missing: missing_lines(&file),
+                path: file.path,
+                covered: file.lines_covered,
+                total: file.lines_total,
+            });
+            if self.gaps.len() > MAX_GAPS * 8 {
+                worst_first(&mut self.gaps);
+            }
+        }
+        Ok(())
+    }
+
     fn finding(&mut self, finding: Finding) -> Result<(), SinkError> {
         let line = serde_json_canonicalizer::to_vec(&finding)
             .map_err(|error| std::io::Error::other(error.to_string()))?;
@@ -220,6 +298,46 @@ impl Sink for Lines {
         }
         Ok(())
     }
+}
+
+/// Whether a component is a package of the base image's distribution, by its package URL.
+fn is_of_distribution(component: &Component) -> bool {
+    let purl = component.purl.as_deref().unwrap_or_default();
+    ["pkg:deb/", "pkg:apk/", "pkg:rpm/", "pkg:alpm/"]
+        .iter()
+        .any(|kind| purl.starts_with(kind))
+}
+
+/// The first ranges of lines that did not run.
+fn missing_lines(file: &FileCoverage) -> Option<String> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for line in file.lines.iter().filter(|line| line.hits == 0) {
+        let full = ranges.len() > MAX_RANGES;
+        match ranges.last_mut() {
+            Some((_, end)) if line.line <= end.saturating_add(1) => *end = line.line,
+            _ if full => break,
+            _ => ranges.push((line.line, line.line)),
+        }
+    }
+    if ranges.is_empty() {
+        return None;
+    }
+    let more = ranges.len() > MAX_RANGES;
+    let mut text: Vec<String> = ranges
+        .iter()
+        .take(MAX_RANGES)
+        .map(|(begin, end)| {
+            if begin == end {
+                begin.to_string()
+            } else {
+                format!("{begin}-{end}")
+            }
+        })
+        .collect();
+    if more {
+        text.push("…".to_owned());
+    }
+    Some(text.join(", "))
 }
 
 /// Reads a file of findings back.

@@ -67,6 +67,31 @@ pub struct CoverageTotals {
     pub files: u64,
 }
 
+/// A file with lines that no test reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoverageGap {
+    /// Path as in the report.
+    pub path: String,
+    /// Lines that ran.
+    pub covered: u64,
+    /// Lines that can run.
+    pub total: u64,
+    /// The first ranges of lines that did not run: `88-131, 160-233`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+/// How many components are under one licence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LicenseCount {
+    /// SPDX expression or name as the report writes it; empty where it names none.
+    pub license: String,
+    /// Components.
+    pub count: u64,
+    /// The first few of them.
+    pub examples: Vec<String>,
+}
+
 /// A report that was read to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,6 +116,11 @@ pub struct Ingested {
     pub tests: Option<TestTotals>,
     /// Coverage totals.
     pub coverage: Option<CoverageTotals>,
+    /// Files with the most lines that no test reaches, the worst first.
+    pub gaps: Vec<CoverageGap>,
+    /// Licences of the components that the service itself brings. Packages of the base image's
+    /// distribution are not in here: they come with the approval of the base image.
+    pub licenses: Vec<LicenseCount>,
     /// What the tool says it could not look at, at most a hundred, in words.
     pub problems: Vec<String>,
     /// All such problems.

@@ -14,4 +14,5 @@ pub mod record;
 pub mod run;
 pub mod runlock;
 pub mod runner;
+pub mod store_recorder;
 pub mod trivydb;

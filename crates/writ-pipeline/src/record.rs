@@ -14,7 +14,7 @@ use writ_model::{
 use crate::cifile::DefinitionFinding;
 use crate::config::LockDifference;
 use crate::git::{Change, CiFacts, Inventory};
-use crate::ingested::{BlobFile, CoverageTotals, TestTotals};
+use crate::ingested::{BlobFile, CoverageGap, CoverageTotals, LicenseCount, TestTotals};
 
 /// Which kind of statement the facts become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,9 +118,18 @@ pub struct StageEvidence {
     /// Coverage totals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<CoverageTotals>,
+    /// Files with the most lines that no test reaches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<CoverageGap>,
     /// Components of a bill of materials.
     #[serde(default)]
     pub components: u64,
+    /// Their licences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub licenses: Vec<LicenseCount>,
+    /// Name of the report's file as the stage wrote it, relative to the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_name: Option<String>,
     /// What a provenance names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageFact>,

@@ -480,7 +480,13 @@ pub(crate) fn projected(
     // The digest over everything that can change a tool's result.
     let cache_key = match item.facts.get("inputs") {
         Some(Value::String(key)) if item.tool.is_some() => Some(key.clone()),
-        _ => None,
+        // A provenance is somebody else's predicate; the runner's key stands among the builder's
+        // own parameters.
+        _ => item
+            .facts
+            .get("buildDefinition")
+            .and_then(|definition| definition["internalParameters"]["inputs"].as_str())
+            .map(str::to_owned),
     };
     Ok(Projected {
         scan: statement.predicate_type == SCAN,

@@ -194,11 +194,11 @@ impl Store {
         self.index.read().await.findings(query).await
     }
 
-    /// The newest completed result that was recorded under this cache key.
+    /// The completed results that were recorded under this cache key, newest first, at most 32.
     ///
     /// # Errors
     /// The index cannot be read.
-    pub async fn cached(&self, key: &str) -> Result<Option<EvidenceItem>> {
+    pub async fn cached(&self, key: &str) -> Result<Vec<EvidenceItem>> {
         self.index.read().await.cached(key).await
     }
 

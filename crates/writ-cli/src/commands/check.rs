@@ -48,7 +48,9 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<u8, EdgeError> {
         if evidence.evidence_type == writ_model::EvidenceType::SecretScan {
             severe += evidence.counts.total() - evidence.counts.critical - evidence.counts.high;
         }
-        severe += evidence.tests.map_or(0, |tests| tests.failed + tests.errors);
+        severe += evidence
+            .tests
+            .map_or(0, |tests| tests.failed + tests.errors);
         if evidence.counts.total() + evidence.suppressed > 0 || evidence.tests.is_some() {
             views.push(view(evidence)?);
         }
@@ -58,10 +60,11 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<u8, EdgeError> {
             writ_render::render_inspect(view, &emit::surroundings(context, sink), sink.format)
         })?;
     }
-    let untold = result
-        .stages
-        .iter()
-        .any(|stage| stage.outcome.is_some_and(|outcome| outcome != Outcome::Completed));
+    let untold = result.stages.iter().any(|stage| {
+        stage
+            .outcome
+            .is_some_and(|outcome| outcome != Outcome::Completed)
+    });
     Ok(if result.cancelled {
         edge::INTERRUPTED
     } else if severe > 0 {
@@ -74,7 +77,11 @@ pub async fn run(context: &Context, args: &CheckArgs) -> Result<u8, EdgeError> {
 }
 
 fn view(evidence: &StageEvidence) -> Result<InspectView, EdgeError> {
-    let findings = match evidence.findings.as_ref().and_then(|file| file.path.as_deref()) {
+    let findings = match evidence
+        .findings
+        .as_ref()
+        .and_then(|file| file.path.as_deref())
+    {
         Some(path) => findings(path)?,
         None => Vec::new(),
     };
@@ -92,12 +99,14 @@ fn view(evidence: &StageEvidence) -> Result<InspectView, EdgeError> {
             errors: tests.errors,
             skipped: tests.skipped,
         }),
-        coverage: evidence.coverage.map(|coverage| writ_render::CoverageTotals {
-            lines_covered: coverage.lines_covered,
-            lines_total: coverage.lines_total,
-            branches_covered: coverage.branches_covered,
-            branches_total: coverage.branches_total,
-        }),
+        coverage: evidence
+            .coverage
+            .map(|coverage| writ_render::CoverageTotals {
+                lines_covered: coverage.lines_covered,
+                lines_total: coverage.lines_total,
+                branches_covered: coverage.branches_covered,
+                branches_total: coverage.branches_total,
+            }),
         components: (evidence.components > 0).then_some(evidence.components),
         problems: evidence.reason.iter().cloned().collect(),
         notes: evidence.notes.clone(),

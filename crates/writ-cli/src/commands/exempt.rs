@@ -69,7 +69,9 @@ fn person_only(context: &Context, verb: &str) -> Result<(), EdgeError> {
     match context.ci {
         None => Ok(()),
         Some(ci) => Err(edge::not_allowed(format!("a CI job cannot {verb}"))
-            .because(format!("this process runs in {ci}; only named people decide"))
+            .because(format!(
+                "this process runs in {ci}; only named people decide"
+            ))
             .try_this("ask a reviewer to run the command")),
     }
 }
@@ -78,8 +80,12 @@ async fn request(context: &Context, args: &ExemptRequestArgs) -> Result<u8, Edge
     let repo = Repo::open(context)?;
     let bundle = store::bundle(context)?;
     let control = bundle.controls.get(&args.control).ok_or_else(|| {
-        let hint = writ_gate::did_you_mean(&args.control, bundle.controls.keys().map(String::as_str))
-            .map_or_else(|| "writ control list".to_owned(), |near| format!("did you mean {near}?"));
+        let hint =
+            writ_gate::did_you_mean(&args.control, bundle.controls.keys().map(String::as_str))
+                .map_or_else(
+                    || "writ control list".to_owned(),
+                    |near| format!("did you mean {near}?"),
+                );
         edge::usage(format!("there is no control '{}'", args.control)).try_this(hint)
     })?;
     let most = match &control.exempt {
@@ -100,7 +106,11 @@ async fn request(context: &Context, args: &ExemptRequestArgs) -> Result<u8, Edge
             "{} can be exempted for at most {most} days, not for {span}",
             control.id
         ))
-        .at(if args.days.is_some() { "--days" } else { "--span" })
+        .at(if args.days.is_some() {
+            "--days"
+        } else {
+            "--span"
+        })
         .try_this(format!("--days {most}, and renew by a new request")));
     }
     let reason = said(context, args.reason.as_deref(), "request an exemption")?;
@@ -162,7 +172,10 @@ async fn list(context: &Context, all: bool) -> Result<u8, EdgeError> {
         .collect();
     emit::emit(context, |sink| match sink.format {
         Format::Json => pretty(&shown.iter().map(|row| value(row, now)).collect::<Vec<_>>()),
-        Format::Jsonl => shown.iter().map(|row| format!("{}\n", value(row, now))).collect(),
+        Format::Jsonl => shown
+            .iter()
+            .map(|row| format!("{}\n", value(row, now)))
+            .collect(),
         Format::Csv => {
             let mut out = String::from("number,state,service,controls,ends,reason\r\n");
             for row in &shown {
@@ -171,10 +184,15 @@ async fn list(context: &Context, all: bool) -> Result<u8, EdgeError> {
                     word(row, now).to_owned(),
                     row.service.clone(),
                     fact(row, "controls").join(" "),
-                    row.expires_at.map(|end| end.to_seconds_text()).unwrap_or_default(),
+                    row.expires_at
+                        .map(|end| end.to_seconds_text())
+                        .unwrap_or_default(),
                     row.reason.clone(),
                 ];
-                let cells: Vec<String> = cells.iter().map(|cell| writ_render::csv::cell(cell)).collect();
+                let cells: Vec<String> = cells
+                    .iter()
+                    .map(|cell| writ_render::csv::cell(cell))
+                    .collect();
                 out.push_str(&cells.join(","));
                 out.push_str("\r\n");
             }
@@ -185,7 +203,9 @@ async fn list(context: &Context, all: bool) -> Result<u8, EdgeError> {
             if hidden == 0 {
                 "No exemptions.\n".to_owned()
             } else {
-                format!("No live exemptions; {hidden} ended, refused or revoked: writ exempt list --all\n")
+                format!(
+                    "No live exemptions; {hidden} ended, refused or revoked: writ exempt list --all\n"
+                )
             }
         }
         _ => shown
@@ -197,7 +217,9 @@ async fn list(context: &Context, all: bool) -> Result<u8, EdgeError> {
                     text::pad(word(row, now), 9),
                     text::clean(&row.service),
                     fact(row, "controls").join(" "),
-                    row.expires_at.map(|end| end.to_seconds_text()).unwrap_or_default(),
+                    row.expires_at
+                        .map(|end| end.to_seconds_text())
+                        .unwrap_or_default(),
                     text::prose(&row.reason),
                 )
             })
@@ -209,7 +231,10 @@ async fn list(context: &Context, all: bool) -> Result<u8, EdgeError> {
 async fn show(context: &Context, store: &Store, row: &ExemptionRow) -> Result<u8, EdgeError> {
     let now = context.now();
     let mut people = Vec::new();
-    for person in [Some(&row.requester), row.decided_by.as_ref()].into_iter().flatten() {
+    for person in [Some(&row.requester), row.decided_by.as_ref()]
+        .into_iter()
+        .flatten()
+    {
         let name = store
             .person_name(person)
             .await
@@ -227,10 +252,20 @@ async fn show(context: &Context, store: &Store, row: &ExemptionRow) -> Result<u8
             };
             part("service", text::clean(&row.service).into_owned());
             part("checks", fact(row, "controls").join(" "));
-            part("findings", [fact(row, "identifiers"), fact(row, "findings")].concat().join(" "));
+            part(
+                "findings",
+                [fact(row, "identifiers"), fact(row, "findings")]
+                    .concat()
+                    .join(" "),
+            );
             part("where", fact(row, "environments").join(" "));
             part("reason", text::prose(&row.reason));
-            part("until", row.expires_at.map(|end| end.to_seconds_text()).unwrap_or_default());
+            part(
+                "until",
+                row.expires_at
+                    .map(|end| end.to_seconds_text())
+                    .unwrap_or_default(),
+            );
             part("requested", people.first().cloned().unwrap_or_default());
             part("decided", people.get(1).cloned().unwrap_or_default());
             part("evidence", row.id.short());
@@ -247,10 +282,7 @@ async fn find(store: &Store, id: &str) -> Result<ExemptionRow, EdgeError> {
         .map_err(|error| edge::usage(edge::chain(&error)).try_this("writ exempt list --all"))
 }
 
-async fn principal(
-    store: &Store,
-    context: &Context,
-) -> Result<writ_model::PrincipalId, EdgeError> {
+async fn principal(store: &Store, context: &Context) -> Result<writ_model::PrincipalId, EdgeError> {
     store
         .local_principal(&context.identity)
         .await
@@ -266,7 +298,11 @@ fn word(row: &ExemptionRow, now: Timestamp) -> &'static str {
 }
 
 fn fact(row: &ExemptionRow, name: &str) -> Vec<String> {
-    let list = row.request.facts.get(name).and_then(|value| value.as_array());
+    let list = row
+        .request
+        .facts
+        .get(name)
+        .and_then(|value| value.as_array());
     list.into_iter()
         .flatten()
         .filter_map(|value| value.as_str())

@@ -31,7 +31,8 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
     let store = store::open(context).await?;
     let work = work_folder()?;
     let keys = Keys::of(&store)?;
-    let recorder = writ_pipeline::store_recorder::StoreRecorder::new(Arc::clone(&store), !args.no_cache);
+    let recorder =
+        writ_pipeline::store_recorder::StoreRecorder::new(Arc::clone(&store), !args.no_cache);
     let request = PlanRequest {
         stages: args.stages.clone(),
         staged: false,
@@ -104,11 +105,14 @@ impl Keys {
 ///
 /// It cannot be made.
 pub fn work_folder() -> Result<tempfile::TempDir, EdgeError> {
-    tempfile::Builder::new().prefix("writ-run-").tempdir().map_err(|error| {
-        edge::cannot_tell("cannot make a temporary folder")
-            .at(std::env::temp_dir().display())
-            .because(error)
-    })
+    tempfile::Builder::new()
+        .prefix("writ-run-")
+        .tempdir()
+        .map_err(|error| {
+            edge::cannot_tell("cannot make a temporary folder")
+                .at(std::env::temp_dir().display())
+                .because(error)
+        })
 }
 
 /// Everything that `run` and `check` share.
@@ -163,9 +167,9 @@ impl Setup<'_> {
         if let Some(jobs) = self.jobs {
             gathered.cores = u32::try_from(jobs).unwrap_or(u32::MAX);
         }
-        let plan = gathered
-            .plan(request)
-            .map_err(|error| edge::usage(edge::chain(&error)).at(self.repo.config_file.display()))?;
+        let plan = gathered.plan(request).map_err(|error| {
+            edge::usage(edge::chain(&error)).at(self.repo.config_file.display())
+        })?;
         if plan.due().next().is_none() && !request.stages.is_empty() {
             let reasons: Vec<String> = plan
                 .stages
@@ -242,7 +246,10 @@ fn heading<R: Recorder>(context: &Context, repo: &Repo, gathered: &RunContext<R>
     };
     let dirty = match gathered.facts.dirty_count {
         0 => String::new(),
-        count => format!("   {} not committed: this run claims no commit", ui::counted(count, "files")),
+        count => format!(
+            "   {} not committed: this run claims no commit",
+            ui::counted(count, "files")
+        ),
     };
     eprintln!(
         "{} {place}   profile {}{dirty}",
@@ -278,7 +285,10 @@ fn report(
                 "stages": result.stages,
                 "errors": result.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
-            format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default())
+            format!(
+                "{}\n",
+                serde_json::to_string_pretty(&value).unwrap_or_default()
+            )
         }
         Format::Jsonl => result
             .stages

@@ -64,7 +64,12 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
             serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
         }
         _ => {
-            let mut out = format!("{} @ {}   profile {}\n", text::clean(service), commit.short(), text::clean(repo.profile()));
+            let mut out = format!(
+                "{} @ {}   profile {}\n",
+                text::clean(service),
+                commit.short(),
+                text::clean(repo.profile())
+            );
             for (name, last) in &environments {
                 let line = match last {
                     None => "not decided yet".to_owned(),
@@ -78,10 +83,16 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
                         let blocking: Vec<&str> = decision
                             .checks
                             .iter()
-                            .filter(|check| !check.state.is_satisfied() && check.state != State::NotApplicable)
+                            .filter(|check| {
+                                !check.state.is_satisfied() && check.state != State::NotApplicable
+                            })
                             .map(|check| check.control.as_str())
                             .collect();
-                        let open = if blocking.is_empty() { String::new() } else { format!(": {}", blocking.join(" ")) };
+                        let open = if blocking.is_empty() {
+                            String::new()
+                        } else {
+                            format!(": {}", blocking.join(" "))
+                        };
                         format!(
                             "{}{of} {} of {} satisfied{open}, {} ago, {}",
                             decision.answer.headline(),
@@ -94,9 +105,17 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
                 };
                 out.push_str(&format!("  {:<12}{line}\n", text::clean(name)));
             }
-            out.push_str(&format!("  {:<12}{} of this commit\n", "evidence", counted(evidence.len() as u64)));
+            out.push_str(&format!(
+                "  {:<12}{} of this commit\n",
+                "evidence",
+                counted(evidence.len() as u64)
+            ));
             if waiting > 0 {
-                out.push_str(&format!("  {:<12}{} for an answer: writ exempt list\n", "waiting", ui::counted(waiting as u64, "exemption requests")));
+                out.push_str(&format!(
+                    "  {:<12}{} for an answer: writ exempt list\n",
+                    "waiting",
+                    ui::counted(waiting as u64, "exemption requests")
+                ));
             }
             out.push_str(&format!(
                 "  {:<12}{} entries, {} open findings\n",
@@ -111,5 +130,9 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
 }
 
 fn counted(count: u64) -> String {
-    if count == 1 { "1 piece".to_owned() } else { format!("{} pieces", text::number(count)) }
+    if count == 1 {
+        "1 piece".to_owned()
+    } else {
+        format!("{} pieces", text::number(count))
+    }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
-use writ_registry::{Checked, FileCheck, IndexState, RegistryError, Store, VerifyReport, verify_file};
+use writ_registry::{
+    Checked, FileCheck, IndexState, RegistryError, Store, VerifyReport, verify_file,
+};
 use writ_render::{EdgeError, Format, text};
 
 use crate::args::VerifyArgs;
@@ -20,7 +22,8 @@ use crate::{emit, store, ui};
 pub async fn run(context: &Context, args: &VerifyArgs) -> Result<u8, EdgeError> {
     if args.what.is_empty() {
         if args.receipt.is_some() {
-            return Err(edge::usage("--receipt needs the id of the evidence").try_this("writ verify ev_… --receipt FILE"));
+            return Err(edge::usage("--receipt needs the id of the evidence")
+                .try_this("writ verify ev_… --receipt FILE"));
         }
         return whole(context, args).await;
     }
@@ -31,7 +34,9 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<u8, EdgeError> 
     }
     if let Some(file) = &args.receipt {
         let [id] = args.what.as_slice() else {
-            return Err(edge::usage("--receipt writes the receipt of exactly one id"));
+            return Err(edge::usage(
+                "--receipt writes the receipt of exactly one id",
+            ));
         };
         let proof = store
             .receipt(id)
@@ -46,14 +51,21 @@ async fn whole(context: &Context, args: &VerifyArgs) -> Result<u8, EdgeError> {
     let mut earlier = Vec::new();
     for file in &args.checkpoint {
         earlier.push(std::fs::read_to_string(file).map_err(|error| {
-            edge::usage("cannot read the checkpoint").at(file.display()).because(error)
+            edge::usage("cannot read the checkpoint")
+                .at(file.display())
+                .because(error)
         })?);
     }
     let mut options = writ_registry::VerifyOptions::new(&context.trust);
     options.earlier.clone_from(&earlier);
     // A damaged store may not open; the offline check works on its files. A good one also gets its
     // checkpoint held, so that a later rollback is noticed.
-    let report = match Store::open(&context.store, writ_registry::StoreOptions::new(&context.trust)).await {
+    let report = match Store::open(
+        &context.store,
+        writ_registry::StoreOptions::new(&context.trust),
+    )
+    .await
+    {
         Ok(store) => {
             let report = store.verify(earlier, &mut |_, _, _| {}).await;
             Arc::new(store);
@@ -63,7 +75,9 @@ async fn whole(context: &Context, args: &VerifyArgs) -> Result<u8, EdgeError> {
     };
     let report = report.map_err(|error| match error {
         RegistryError::NoStore(_) => edge::usage(edge::chain(&error)).try_this("writ run"),
-        _ => edge::cannot_tell("the store cannot be verified").at(context.store.display()).because(edge::chain(&error)),
+        _ => edge::cannot_tell("the store cannot be verified")
+            .at(context.store.display())
+            .because(edge::chain(&error)),
     })?;
     emit::emit(context, |sink| match sink.format {
         Format::Json | Format::Jsonl => {
@@ -94,11 +108,18 @@ fn human(report: &VerifyReport, root: &Path) -> String {
         out.push_str(&format!("\n  {}\n", text::prose(&failure.problem)));
         let mut place = failure.file.display().to_string();
         if let Some(bytes) = &failure.bytes {
-            place.push_str(&format!(", bytes {} to {}", bytes.start, bytes.end.saturating_sub(1)));
+            place.push_str(&format!(
+                ", bytes {} to {}",
+                bytes.start,
+                bytes.end.saturating_sub(1)
+            ));
         }
         out.push_str(&format!("    where  {}\n", text::clean(&place)));
         if let Some(entry) = failure.entry {
-            let id = failure.id.map(|id| format!(" {}", id.short())).unwrap_or_default();
+            let id = failure
+                .id
+                .map(|id| format!(" {}", id.short()))
+                .unwrap_or_default();
             out.push_str(&format!("    entry  {entry}{id}\n"));
         }
         out.push_str(&format!("    try    {}\n", text::prose(&failure.remedy)));
@@ -109,14 +130,39 @@ fn human(report: &VerifyReport, root: &Path) -> String {
     if !report.is_good() {
         out.push('\n');
     }
-    let mut fact = |label: &str, content: String| out.push_str(&format!("  {label:<10}{content}\n"));
+    let mut fact =
+        |label: &str, content: String| out.push_str(&format!("  {label:<10}{content}\n"));
     if let Some(head) = &report.head {
-        fact("ledger", format!("{}, root {}", ui::counted(report.entries, "entries").replace("entrie ", "entry "), head.root.short()));
+        fact(
+            "ledger",
+            format!(
+                "{}, root {}",
+                ui::counted(report.entries, "entries").replace("entrie ", "entry "),
+                head.root.short()
+            ),
+        );
     }
-    fact("signed by", format!("{} of {}", ui::counted(report.envelopes, "envelopes"), text::clean(&report.origin)));
-    fact("locker", format!("{}, {} bytes", ui::counted(report.blobs, "objects"), text::number(report.blob_bytes)));
+    fact(
+        "signed by",
+        format!(
+            "{} of {}",
+            ui::counted(report.envelopes, "envelopes"),
+            text::clean(&report.origin)
+        ),
+    );
+    fact(
+        "locker",
+        format!(
+            "{}, {} bytes",
+            ui::counted(report.blobs, "objects"),
+            text::number(report.blob_bytes)
+        ),
+    );
     if report.earlier > 0 {
-        fact("extends", ui::counted(report.earlier as u64, "earlier checkpoints"));
+        fact(
+            "extends",
+            ui::counted(report.earlier as u64, "earlier checkpoints"),
+        );
     }
     fact(
         "index",
@@ -124,8 +170,13 @@ fn human(report: &VerifyReport, root: &Path) -> String {
             IndexState::Consistent => "says what the ledger says".to_owned(),
             IndexState::NotCompared => "not compared".to_owned(),
             IndexState::Absent => "absent: the next command builds it".to_owned(),
-            IndexState::Behind { indexed } => format!("behind at {indexed}: the next command completes it"),
-            IndexState::Differs { .. } => "differs from the ledger: delete index.db and run any command; nothing is lost".to_owned(),
+            IndexState::Behind { indexed } => {
+                format!("behind at {indexed}: the next command completes it")
+            }
+            IndexState::Differs { .. } => {
+                "differs from the ledger: delete index.db and run any command; nothing is lost"
+                    .to_owned()
+            }
         },
     );
     out
@@ -140,24 +191,41 @@ async fn one(context: &Context, store: &Store, what: &str) -> Result<bool, EdgeE
         store
             .verify_evidence(what)
             .await
-            .map(|checked| FileCheck::Envelopes { checked: vec![checked] })
+            .map(|checked| FileCheck::Envelopes {
+                checked: vec![checked],
+            })
     };
     let outcome = match checked {
         Ok(check) => Ok(check),
-        Err(error @ (RegistryError::NotAnId(_) | RegistryError::Ambiguous { .. } | RegistryError::NotFound(_) | RegistryError::Io { .. })) => {
+        Err(
+            error @ (RegistryError::NotAnId(_)
+            | RegistryError::Ambiguous { .. }
+            | RegistryError::NotFound(_)
+            | RegistryError::Io { .. }),
+        ) => {
             return Err(store::registry_error(&error));
         }
         Err(error) => Err(edge::chain(&error)),
     };
     emit::emit(context, |sink| match (&outcome, sink.format) {
         (Ok(check), Format::Json | Format::Jsonl) => {
-            format!("{}\n", json!({"schema": "writ.verify/1", "what": what, "verified": true, "check": check}))
+            format!(
+                "{}\n",
+                json!({"schema": "writ.verify/1", "what": what, "verified": true, "check": check})
+            )
         }
         (Err(problem), Format::Json | Format::Jsonl) => {
-            format!("{}\n", json!({"schema": "writ.verify/1", "what": what, "verified": false, "problem": problem}))
+            format!(
+                "{}\n",
+                json!({"schema": "writ.verify/1", "what": what, "verified": false, "problem": problem})
+            )
         }
         (Ok(check), _) => good(what, check),
-        (Err(problem), _) => format!("DOES NOT VERIFY  {}\n  {}\n", text::clean(what), text::prose(problem)),
+        (Err(problem), _) => format!(
+            "DOES NOT VERIFY  {}\n  {}\n",
+            text::clean(what),
+            text::prose(problem)
+        ),
     })?;
     Ok(outcome.is_ok())
 }
@@ -165,7 +233,11 @@ async fn one(context: &Context, store: &Store, what: &str) -> Result<bool, EdgeE
 fn good(what: &str, check: &FileCheck) -> String {
     match check {
         FileCheck::Envelopes { checked } => checked.iter().map(|one| good_one(one)).collect(),
-        FileCheck::Proof { origin, index, size } => format!(
+        FileCheck::Proof {
+            origin,
+            index,
+            size,
+        } => format!(
             "verified  {}\n  entry {index} is in {} at size {size}\n",
             text::clean(what),
             text::clean(origin)
@@ -182,15 +254,31 @@ fn good(what: &str, check: &FileCheck) -> String {
 
 fn good_one(checked: &Checked) -> String {
     let mut out = format!("verified  {}\n", checked.id);
-    let mut fact = |label: &str, content: String| out.push_str(&format!("  {label:<10}{content}\n"));
+    let mut fact =
+        |label: &str, content: String| out.push_str(&format!("  {label:<10}{content}\n"));
     fact("kind", text::clean(&checked.predicate_type).into_owned());
-    fact("signature", format!("valid, key {}", checked.signer.chars().take(16).collect::<String>()));
+    fact(
+        "signature",
+        format!(
+            "valid, key {}",
+            checked.signer.chars().take(16).collect::<String>()
+        ),
+    );
     match checked.index {
         Some(index) => fact("ledger", format!("entry {index}, included")),
-        None => fact("ledger", "not looked up: the file alone says nothing about the ledger".to_owned()),
+        None => fact(
+            "ledger",
+            "not looked up: the file alone says nothing about the ledger".to_owned(),
+        ),
     }
     if checked.blobs > 0 {
-        fact("locker", format!("{} behind it, all match", ui::counted(checked.blobs, "objects")));
+        fact(
+            "locker",
+            format!(
+                "{} behind it, all match",
+                ui::counted(checked.blobs, "objects")
+            ),
+        );
     }
     out
 }

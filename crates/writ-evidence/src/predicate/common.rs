@@ -79,6 +79,9 @@ pub struct Production {
     /// Whether the work tree had uncommitted changes: then it says nothing about a commit.
     #[serde(default)]
     pub dirty: bool,
+    /// The runner's own facts, from which the result is repeated when nothing has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts_file: Option<FileRef>,
     /// What every reader should know, such as files that were skipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -718,7 +718,10 @@ impl<R: Recorder> Job<'_, R> {
             findings: read.findings.clone(),
             tests: read.tests,
             coverage: read.coverage,
+            gaps: read.gaps.clone(),
             components: read.components,
+            licenses: read.licenses.clone(),
+            report_name: None,
             image: None,
             range: self
                 .mode

@@ -230,16 +230,16 @@ impl Index {
         }
     }
 
-    /// The newest completed result recorded under a cache key.
-    pub(crate) async fn cached(&self, key: &str) -> Result<Option<EvidenceItem>> {
-        let row = on_db!(self.db(), pool => sqlx::query(
+    /// The newest completed results recorded under a cache key, newest first.
+    pub(crate) async fn cached(&self, key: &str) -> Result<Vec<EvidenceItem>> {
+        let rows = on_db!(self.db(), pool => sqlx::query(
             "SELECT item FROM cache JOIN evidence ON evidence.idx = cache.idx
-             WHERE key = $1 AND outcome = 'completed' ORDER BY cache.idx DESC LIMIT 1")
+             WHERE key = $1 AND outcome = 'completed' ORDER BY cache.idx DESC LIMIT 32")
             .bind(key)
-            .fetch_optional(pool)
+            .fetch_all(pool)
             .await)
         .map_err(|e| self.failed(e))?;
-        row.map(|row| self.item(&row, 0)).transpose()
+        rows.iter().map(|row| self.item(row, 0)).collect()
     }
 
     async fn at(&self, index: i64) -> Result<Option<Located>> {

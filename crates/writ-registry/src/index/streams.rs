@@ -21,7 +21,7 @@ struct Stream {
 }
 
 /// Where the findings of a scan come from. Read only when the scan does not repeat the last one.
-pub(crate) trait FindingsSource {
+pub(crate) trait FindingsSource: Sync {
     /// The findings behind `digest`, sorted by fingerprint, each once; the error is a sentence.
     fn seen(&self, digest: Digest) -> Result<Vec<Seen>, String>;
 }
