@@ -279,9 +279,9 @@ async fn cached_results_are_found_by_their_inputs() {
     });
     store.record(failed).await.unwrap();
     let key = writ_model::Digest::of(b"payments").to_string();
-    assert!(store.cached(&key).await.unwrap().is_none());
+    assert!(store.cached(&key).await.unwrap().is_empty());
     let done = store.record(scan("payments", START, &[])).await.unwrap();
-    assert_eq!(store.cached(&key).await.unwrap().unwrap().id, done.id);
+    assert_eq!(store.cached(&key).await.unwrap()[0].id, done.id);
 }
 
 #[tokio::test]
