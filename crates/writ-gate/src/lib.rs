@@ -41,7 +41,7 @@ pub use framework::{Framework, Requirement};
 pub use inputs::{FindingsSource, Inputs, PrincipalFacts};
 pub use lint::lint;
 pub use manifest::{
-    EvidencePointer, Manifest, ReplayError, ReplayLoader, decision_payload, replay,
+    EvidencePointer, FirstSeen, Manifest, ReplayError, ReplayLoader, decision_payload, replay,
 };
 pub use message::{grouped, noun};
 pub use profile::{Adjustment, Approvals, Binding, DEFAULT_ENVIRONMENT, Floor, Profile};

@@ -23,6 +23,28 @@ pub struct EvidencePointer {
     pub id: EvidenceId,
 }
 
+/// Findings that were first seen at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstSeen {
+    /// When.
+    pub at: Timestamp,
+    /// Fingerprints, ascending.
+    pub findings: Vec<Digest>,
+}
+
+impl FirstSeen {
+    fn group(first_seen: &BTreeMap<Digest, Timestamp>) -> Vec<Self> {
+        let mut groups: BTreeMap<Timestamp, Vec<Digest>> = BTreeMap::new();
+        for (finding, at) in first_seen {
+            groups.entry(*at).or_default().push(*finding);
+        }
+        groups
+            .into_iter()
+            .map(|(at, findings)| Self { at, findings })
+            .collect()
+    }
+}
+
 /// Everything a decision depends on. Its canonical JSON lies in the locker; the decision names
 /// its digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +70,8 @@ pub struct Manifest {
     pub ledger: LedgerHead,
     /// Evidence in ledger order.
     pub evidence: Vec<EvidencePointer>,
-    /// First-seen times by fingerprint.
-    pub first_seen: BTreeMap<Digest, Timestamp>,
+    /// Findings by the time they were first seen, in the order of time: few times, many findings.
+    pub first_seen: Vec<FirstSeen>,
     /// Identity bindings.
     pub bindings: BTreeMap<PrincipalId, PrincipalFacts>,
     /// Whether warn-mode controls were made to block.
@@ -78,7 +100,7 @@ impl Manifest {
             as_of: inputs.as_of,
             ledger: inputs.ledger.clone(),
             evidence,
-            first_seen: inputs.first_seen.clone(),
+            first_seen: FirstSeen::group(&inputs.first_seen),
             bindings: inputs.bindings.clone(),
             strict: inputs.strict,
         }
@@ -194,7 +216,11 @@ pub fn replay(manifest: &Manifest, loader: &dyn ReplayLoader) -> Result<Decision
         as_of: manifest.as_of,
         ledger: manifest.ledger.clone(),
         evidence,
-        first_seen: manifest.first_seen.clone(),
+        first_seen: manifest
+            .first_seen
+            .iter()
+            .flat_map(|seen| seen.findings.iter().map(|finding| (*finding, seen.at)))
+            .collect(),
         bindings: manifest.bindings.clone(),
         strict: manifest.strict,
     };

@@ -75,10 +75,7 @@ const fn store_wide(kind: EvidenceType) -> bool {
 
 /// Everything the gate may read of `kind` for these inputs, in ledger order: joined, below the
 /// head, not recorded after the instant of judgement.
-pub fn readable<'a>(
-    inputs: &'a Inputs,
-    kind: EvidenceType,
-) -> impl Iterator<Item = &'a EvidenceItem> {
+pub fn readable(inputs: &Inputs, kind: EvidenceType) -> impl Iterator<Item = &EvidenceItem> {
     visible(inputs).filter(move |item| {
         item.evidence_type == kind
             && speaks_for(kind, &item.predicate_type)

@@ -139,7 +139,11 @@ fn store(prepared: &Prepared) -> Store {
 
 #[test]
 fn a_past_decision_replays_to_the_same_bytes() {
-    let prepared = compliant();
+    let mut prepared = compliant();
+    for (n, at) in [(1, 0), (2, -60), (3, 0)] {
+        let at = prepared.inputs.as_of.plus(Span::from_secs(at));
+        prepared.inputs.first_seen.insert(Digest::of(&[n]), at);
+    }
     let store = store(&prepared);
     let decision = judge(&store.bundle, &prepared);
     let manifest = Manifest::of(&store.bundle, &prepared.inputs);
