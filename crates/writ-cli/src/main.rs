@@ -53,7 +53,8 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Approve(args)) => block_on(commands::exempt::approve(context, args)),
         Some(Command::Reject(args)) => block_on(commands::exempt::reject(context, args)),
         Some(Command::Completion { shell }) => Ok(commands::shell::completion(*shell)),
-        Some(Command::Man { dir }) => commands::shell::man(dir.as_deref()),
+        Some(Command::Man { markdown: true, .. }) => Ok(commands::reference::run()),
+        Some(Command::Man { dir, .. }) => commands::shell::man(dir.as_deref()),
         _ => Ok(0),
     }
 }

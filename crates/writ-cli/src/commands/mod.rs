@@ -9,6 +9,7 @@ pub mod hook;
 pub mod inspect;
 pub mod listing;
 pub mod place;
+pub mod reference;
 pub mod replay;
 pub mod run;
 pub mod shell;

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, json};
 use writ_model::Timestamp;
+use writ_pipeline::adapter::InstallKind;
 use writ_render::EdgeError;
+use writ_render::text::plural;
 
 use super::state::{Presence, ToolState, client, survey};
 use crate::commands::listing::{self, Column, Listing, Row};
@@ -35,16 +37,14 @@ pub async fn run(context: &Context, here: &Path, digests: bool) -> Result<u8, Ed
         .filter(|state| state.word() == "found")
         .count();
     let mut footer = vec![format!("{found} of {} tools found", states.len())];
-    let absent: Vec<&str> = states
+    let absent = states
         .iter()
         .filter(|state| state.word() != "found" && used.contains(state.adapter.name()))
-        .map(|state| state.adapter.name())
-        .collect();
-    if !absent.is_empty() {
+        .count();
+    if absent > 0 {
         footer.push(format!(
-            "writ.toml uses {} that cannot run here: writ tool install {}",
-            if absent.len() == 1 { "one" } else { "some" },
-            absent.join(" ")
+            "{} that writ.toml uses cannot run here: writ tool install",
+            plural(absent as u64, "tool")
         ));
     }
     let listing = Listing {
@@ -55,8 +55,8 @@ pub async fn run(context: &Context, here: &Path, digests: bool) -> Result<u8, Ed
             Column::new("tool"),
             Column::state("state"),
             Column::new("version"),
-            Column::new("where"),
-            Column::flexible("notes"),
+            Column::new("used"),
+            Column::flexible("where, or what brings it"),
         ],
         rows,
         footer,
@@ -74,14 +74,19 @@ fn third_party(text: &str) -> String {
 
 /// What gets a tool that is not here, and who packaged that.
 fn missing(state: &ToolState) -> String {
-    let Some(remedy) = state.remedy() else {
-        return "in no package registry; see its documentation".to_owned();
+    let Some(install) = state.adapter.file.install.first() else {
+        let homepage = state.adapter.file.homepage.as_deref().unwrap_or("");
+        let address = homepage.split("://").last().unwrap_or(homepage);
+        return format!("no package known, see {address}");
     };
-    let install = state.adapter.file.install.first();
-    match install.and_then(|install| install.repackaged_by.as_deref()) {
-        Some(packager) => format!("{remedy}, {}", third_party(packager)),
-        None => remedy,
+    if install.kind == InstallKind::Apt {
+        return state.remedy().unwrap_or_default();
     }
+    let mut text = format!("installable by {}", client(install.kind));
+    if let Some(packager) = &install.repackaged_by {
+        text = format!("{text}, {}", third_party(packager));
+    }
+    text
 }
 
 fn row(
@@ -116,15 +121,14 @@ fn row(
         ),
         Presence::Missing => (None, None, None, false, None),
     };
-    let place = match path {
-        None => "-".to_owned(),
-        Some(_) if from_cache => "tool cache".to_owned(),
-        Some(path) => place::shorten(path, here),
-    };
     let mut notes = Vec::new();
-    if in_use {
-        notes.push("used here".to_owned());
-    }
+    notes.extend(path.map(|path| {
+        if from_cache {
+            "tool cache".to_owned()
+        } else {
+            place::shorten(path, here)
+        }
+    }));
     match &state.presence {
         Presence::Found(_) => {
             notes.extend(repackaged.as_deref().map(third_party));
@@ -189,7 +193,7 @@ fn row(
             state.adapter.name().to_owned(),
             state.word().to_owned(),
             version.unwrap_or_else(|| "-".to_owned()),
-            place,
+            if in_use { "yes" } else { "" }.to_owned(),
             notes.join("; "),
         ],
         below: digest
