@@ -146,7 +146,7 @@ pub fn evaluate_error(error: &EvaluateError) -> EdgeError {
             .try_this(format!("set profile = \"{bound}\" in writ.toml"))
             .try_this("writ init --profile NAME        records another binding in this store"),
         EvaluateError::NotADecision(_) => edge::usage(edge::chain(error)),
-        EvaluateError::Statement(_) | EvaluateError::Replay(_) => {
+        EvaluateError::Statement(_) | EvaluateError::Writ(_) | EvaluateError::Replay(_) => {
             edge::cannot_tell(edge::chain(error))
         }
     }
