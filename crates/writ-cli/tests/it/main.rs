@@ -1,5 +1,7 @@
 //! The binary as people and CI systems meet it: exit codes, formats, terminals, wrong input.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test ends the test")]
+
 mod controls;
 mod doctor;
 mod edges;

@@ -54,8 +54,10 @@ pub fn profile(repo: &Repo, bundle: &Bundle, facts: Option<&GitFacts>, lines: &m
                 continue;
             }
             for kind in &control.evidence {
-                let known = produced.contains(kind) || OWN.contains(kind);
-                if !known && !(unknown && from_a_report(*kind)) {
+                let known = produced.contains(kind)
+                    || OWN.contains(kind)
+                    || (unknown && from_a_report(*kind));
+                if !known {
                     lacking.entry(kind.word()).or_default().push(&control.id);
                 }
             }
