@@ -12,7 +12,7 @@ use super::{Adapter, DatabaseProbe, Values};
 use crate::environment::scrubbed;
 
 /// How long a version or database probe may take.
-const PROBE_LIMIT: Duration = Duration::from_secs(60);
+const PROBE_LIMIT: Duration = Duration::from_secs(120);
 /// How much of a probe's output is read.
 const PROBE_BYTES: u64 = 1 << 20;
 

@@ -5,6 +5,7 @@ mod key;
 mod probe;
 mod produced;
 mod program;
+mod report;
 mod service;
 mod tool;
 

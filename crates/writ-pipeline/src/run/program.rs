@@ -10,8 +10,8 @@ use writ_model::{Digest, EvidenceType, LookedAt, Outcome, SeverityCounts, ToolIn
 use super::context::{RunContext, locked};
 use super::key::{KeyParts, files_digest};
 use super::produced::{ProducedImage, read_image};
+use super::report::{DEFAULT_LIMIT, human, judge_plain, kind_of, read_report, stage_environment};
 use super::service::Beside;
-use super::tool::{DEFAULT_LIMIT, human, judge_plain, kind_of, read_report, stage_environment};
 use super::{Made, producer_class, subject};
 use crate::adapter::digest_of_file;
 use crate::config::Produces;

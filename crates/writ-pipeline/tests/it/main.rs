@@ -1,5 +1,7 @@
 //! Runs of the pipeline: with small programs that misbehave, and with the real scanners.
 
+#![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+
 mod behaviour;
 mod documents;
 mod example;

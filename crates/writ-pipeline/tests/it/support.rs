@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use writ_model::{Digest, EvidenceId, EvidenceType, Outcome};
 use writ_pipeline::adapter::{Catalogue, ToolFinder};
@@ -60,7 +60,11 @@ pub struct House {
     work: tempfile::TempDir,
     adapters: tempfile::TempDir,
     cache: tempfile::TempDir,
+    alone: Option<MutexGuard<'static, ()>>,
 }
+
+/// Real scanners keep several cores busy: one test with them at a time.
+static REAL: Mutex<()> = Mutex::new(());
 
 impl House {
     /// An empty repository on the branch `main`.
@@ -73,6 +77,7 @@ impl House {
             work: tempfile::tempdir().unwrap(),
             adapters: tempfile::tempdir().unwrap(),
             cache: tempfile::tempdir().unwrap(),
+            alone: None,
         };
         house.git(&["init", "--quiet", "--initial-branch=main"]);
         house
@@ -168,6 +173,9 @@ impl House {
 
     /// Puts a real tool on the path, or says that it is absent. With `WRIT_REQUIRE_TOOLS=1` absence fails.
     pub fn real(&mut self, tool: &str) -> bool {
+        if self.alone.is_none() {
+            self.alone = Some(REAL.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         let folders = std::env::var("WRIT_TEST_TOOLS").unwrap_or_default();
         for folder in folders.split(':').filter(|folder| !folder.is_empty()) {
             let bin = Path::new(folder).join(tool).join("bin");
