@@ -55,7 +55,9 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Completion { shell }) => Ok(commands::shell::completion(*shell)),
         Some(Command::Man { markdown: true, .. }) => Ok(commands::reference::run()),
         Some(Command::Man { dir, .. }) => commands::shell::man(dir.as_deref()),
-        _ => Ok(0),
+        Some(Command::Init(args)) => commands::init::run(context, args, &here),
+        Some(Command::Attest(args)) => block_on(commands::attest::run(context, args)),
+        Some(Command::Demo(args)) => commands::demo::run(context, args),
     }
 }
 

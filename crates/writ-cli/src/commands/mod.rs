@@ -1,11 +1,14 @@
 //! One file per verb or noun of the command tree.
 
+pub mod attest;
 pub mod check;
 pub mod control;
+pub mod demo;
 pub mod doctor;
 pub mod exempt;
 pub mod gate;
 pub mod hook;
+pub mod init;
 pub mod inspect;
 pub mod listing;
 pub mod place;

@@ -1,25 +1,31 @@
 //! `writ run [STAGE…]`: run stages and record evidence. Answers 0 or 3, never 1: verdicts are the gate's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
 use writ_model::Outcome;
-use writ_pipeline::adapter::{Catalogue, ToolFinder};
+use writ_pipeline::adapter::Catalogue;
 use writ_pipeline::git::{CiFacts, PrincipalKey};
 use writ_pipeline::ingest::IngestReader;
 use writ_pipeline::plan::{Plan, PlanRequest};
 use writ_pipeline::record::Recorder;
 use writ_pipeline::run::{GatherError, RunContext, RunParts, RunResult, execute, system_clock};
+use writ_pipeline::runlock::{RunLock, RunLockError};
 use writ_pipeline::runner::{Cancel, Events};
 use writ_registry::Store;
 use writ_render::{EdgeError, Format, text};
 
 use crate::args::RunArgs;
+use crate::commands::place;
 use crate::context::Context;
 use crate::edge::{self, Edge};
 use crate::repo::{Repo, git_error};
 use crate::{emit, store, ui};
+
+/// How long to wait for another run: ten minutes.
+const LOCK_TRIES: u32 = 1_200;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Runs the command.
 ///
@@ -29,6 +35,7 @@ use crate::{emit, store, ui};
 pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
     let store = store::open(context).await?;
+    let _one_at_a_time = alone(context, &repo).await?;
     let work = work_folder()?;
     let keys = Keys::of(&store)?;
     let recorder =
@@ -49,6 +56,30 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
     let (plan, result) = setup.execute(recorder, &request).await?;
     report(context, &repo, &plan, &result)?;
     Ok(result.exit_code())
+}
+
+/// Waits a while for another run in this repository: two would overwrite each other's outputs.
+async fn alone(context: &Context, repo: &Repo) -> Result<RunLock, EdgeError> {
+    let mut said = false;
+    for _ in 0..LOCK_TRIES {
+        match RunLock::take(&repo.folder) {
+            Ok(lock) => return Ok(lock),
+            Err(error @ RunLockError::Io { .. }) => {
+                return Err(edge::cannot_tell(edge::chain(&error)).try_this("writ check"));
+            }
+            Err(RunLockError::Held { pid }) => {
+                if !said && !context.quiet {
+                    let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+                    eprintln!("another run is going on here{who}; waiting");
+                }
+                said = true;
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+        }
+    }
+    Err(edge::cannot_tell("another run is still going on in this repository")
+        .at(repo.folder.display())
+        .try_this("wait for it, or stop it"))
 }
 
 /// Keys of the store for pseudonyms and for hashes of secrets.
@@ -151,7 +182,7 @@ impl Setup<'_> {
         }
         let parts = RunParts {
             catalogue: catalogue(self.context)?,
-            finder: finder(self.context),
+            finder: place::finder(self.context),
             recorder,
             reader: Arc::new(IngestReader::new(self.keys.secrets)),
             clock: system_clock(),
@@ -217,13 +248,6 @@ pub fn catalogue(context: &Context) -> Result<Catalogue, EdgeError> {
         catalogue.add_folder(&own).map_err(failed)?;
     }
     Ok(catalogue)
-}
-
-/// Looks for tools in the cache first, then on the path.
-pub fn finder(context: &Context) -> ToolFinder {
-    let mut finder = ToolFinder::from_environment();
-    finder.cache = context.cache.join("tools");
-    finder
 }
 
 /// Why a run cannot begin, for people.
@@ -318,12 +342,4 @@ fn report(
             out
         }
     })
-}
-
-/// Whether a path is inside a folder, after links are followed.
-pub fn is_inside(path: &Path, folder: &Path) -> bool {
-    match (std::fs::canonicalize(path), std::fs::canonicalize(folder)) {
-        (Ok(path), Ok(folder)) => path.starts_with(folder),
-        _ => false,
-    }
 }

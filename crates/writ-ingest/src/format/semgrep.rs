@@ -186,7 +186,8 @@ impl Match<'_> {
             _ => Category::Code,
         };
         let category = out.options.category.unwrap_or(category);
-        let mut finding = blank(category, &self.check_id, &extra.message, Severity::Unknown);
+        let rule = rule_name(&self.check_id);
+        let mut finding = blank(category, rule, &extra.message, Severity::Unknown);
         finding.severity = out.severity(&extra.severity);
         finding.raw_severity = extra.severity.to_string();
         let mut ids = Identifiers::default();
@@ -200,7 +201,7 @@ impl Match<'_> {
         finding.identifiers = ids.finish();
         if common::quotes_credentials(&finding.identifiers) {
             // The message may repeat what the rule matched.
-            finding.title = text::one_line(&self.check_id, 200);
+            finding.title = text::one_line(rule, 200);
         }
         finding.message = text::block(&extra.message, 2_000);
         if &*extra.fingerprint != "requires login" {
@@ -221,3 +222,17 @@ impl Match<'_> {
         common::code(finding, place, &self.path, &extra.lines, out)
     }
 }
+/// The rule's own id. Semgrep puts the path of the rule file before it (`home.me.rules.py-eval`),
+/// which would make the id, and with it the fingerprint, depend on the machine.
+fn rule_name(check_id: &str) -> &str {
+    let mut name = check_id;
+    let mut end = 0;
+    for segment in check_id.split('.') {
+        end += segment.len() + 1;
+        if (segment == "rules" || segment.ends_with("-rules")) && end < check_id.len() {
+            name = &check_id[end..];
+        }
+    }
+    name
+}
+

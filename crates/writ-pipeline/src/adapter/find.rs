@@ -220,9 +220,12 @@ impl ToolFinder {
         })
     }
 
-    /// The tool's own cache folder, `{cache}` of its adapter.
+    /// The tool's own cache folder, `{cache}` of its adapter: below `WRIT_TOOL_DATA` when that is set.
     #[must_use]
     pub fn data_folder(&self, tool: &str) -> PathBuf {
+        if let Some(data) = std::env::var_os("WRIT_TOOL_DATA").filter(|path| !path.is_empty()) {
+            return PathBuf::from(data).join(tool);
+        }
         self.cache
             .parent()
             .unwrap_or(&self.cache)
