@@ -47,7 +47,16 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
     let recorder = StoreRecorder::handed_in(Arc::clone(&store));
     let mut lines = Vec::new();
     for (file, evidence_type, ingested) in ready {
-        let evidence = facts(context, args, &repo, &commit.id, &commit.tree, file, evidence_type, ingested);
+        let evidence = facts(
+            context,
+            args,
+            &repo,
+            &commit.id,
+            &commit.tree,
+            file,
+            evidence_type,
+            ingested,
+        );
         let id = recorder
             .record_stage(&evidence)
             .await
@@ -111,13 +120,18 @@ fn type_of(read: &Ingested) -> Option<EvidenceType> {
         "semgrep" | "bandit" | "gosec" => Some(EvidenceType::Sast),
         "checkov" | "hadolint" | "tfsec" => Some(EvidenceType::IacScan),
         "zap" | "wapiti" | "nuclei" => Some(EvidenceType::Dast),
-        "pip-audit" | "npm-audit" | "cargo-audit" | "osv-scanner" => Some(EvidenceType::DependencyScan),
+        "pip-audit" | "npm-audit" | "cargo-audit" | "osv-scanner" => {
+            Some(EvidenceType::DependencyScan)
+        }
         // A SARIF, trivy or grype report may be of a tree or of an image: the caller knows.
         _ => None,
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one row of facts, named at the only call")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one row of facts, named at the only call"
+)]
 fn facts(
     context: &Context,
     args: &AttestArgs,
@@ -131,9 +145,13 @@ fn facts(
     let observed = args
         .observed_at
         .or_else(|| {
-            let modified = std::fs::metadata(file).and_then(|meta| meta.modified()).ok()?;
+            let modified = std::fs::metadata(file)
+                .and_then(|meta| meta.modified())
+                .ok()?;
             let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
-            i64::try_from(since.as_micros()).ok().map(writ_model::Timestamp::from_micros)
+            i64::try_from(since.as_micros())
+                .ok()
+                .map(writ_model::Timestamp::from_micros)
         })
         .unwrap_or_else(clock)
         .min(clock());
@@ -143,13 +161,20 @@ fn facts(
         looked_at.push(writ_model::LookedAt::new("reports", 1));
     }
     let nothing = looked_at.iter().all(|item| item.count == 0);
-    let (outcome, reason) = if read.problem_count > 0 && read.problem_kinds.contains_key("tool_failed") {
-        (Outcome::Failed, Some("the report says that the tool failed".to_owned()))
-    } else if nothing {
-        (Outcome::Empty, Some("the report does not say that anything was looked at".to_owned()))
-    } else {
-        (Outcome::Completed, None)
-    };
+    let (outcome, reason) =
+        if read.problem_count > 0 && read.problem_kinds.contains_key("tool_failed") {
+            (
+                Outcome::Failed,
+                Some("the report says that the tool failed".to_owned()),
+            )
+        } else if nothing {
+            (
+                Outcome::Empty,
+                Some("the report does not say that anything was looked at".to_owned()),
+            )
+        } else {
+            (Outcome::Completed, None)
+        };
     StageEvidence {
         service: repo.service(context).to_owned(),
         stage: "handed-in".to_owned(),
@@ -167,11 +192,19 @@ fn facts(
             environment: None,
         },
         dirty: false,
-        producer_class: if context.ci.is_some() { ProducerClass::Ci } else { ProducerClass::Laptop },
+        producer_class: if context.ci.is_some() {
+            ProducerClass::Ci
+        } else {
+            ProducerClass::Laptop
+        },
         started_at: observed,
         observed_at: observed,
         tool: ToolInfo {
-            name: if read.tool.is_empty() { read.format.clone() } else { read.tool.clone() },
+            name: if read.tool.is_empty() {
+                read.format.clone()
+            } else {
+                read.tool.clone()
+            },
             version: read.tool_version.clone(),
             ..ToolInfo::default()
         },
@@ -194,7 +227,9 @@ fn facts(
         gaps: read.gaps.clone(),
         components: read.components,
         licenses: read.licenses.clone(),
-        report_name: file.file_name().map(|name| name.to_string_lossy().into_owned()),
+        report_name: file
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned()),
         image: None,
         range: None,
         cache_key: None,
@@ -208,7 +243,10 @@ fn show(context: &Context, lines: &[(EvidenceId, StageEvidence)]) -> Result<(), 
         Format::Json | Format::Jsonl => lines
             .iter()
             .map(|(id, evidence)| {
-                format!("{}\n", json!({"schema": "writ.attest/1", "id": id, "evidence": evidence}))
+                format!(
+                    "{}\n",
+                    json!({"schema": "writ.attest/1", "id": id, "evidence": evidence})
+                )
             })
             .collect(),
         _ => lines

@@ -25,7 +25,9 @@ struct Examples;
 const ADVISORIES: &str = include_str!("../../../../demo/advisories.json");
 
 /// Tools that the example's stages use.
-const TOOLS: [&str; 6] = ["gitleaks", "semgrep", "trivy", "syft", "checkov", "hadolint"];
+const TOOLS: [&str; 6] = [
+    "gitleaks", "semgrep", "trivy", "syft", "checkov", "hadolint",
+];
 
 /// Runs the demonstration: 0 when it came to its end as told, 3 when a step could not be done.
 ///
@@ -44,7 +46,12 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<u8, EdgeError> {
         begin: Instant::now(),
     };
     for program in ["git", "python3"] {
-        if Command::new(program).arg("--version").stdout(Stdio::null()).status().is_err() {
+        if Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_err()
+        {
             return Err(edge::usage(format!("the demonstration needs {program}"))
                 .try_this(format!("sudo apt-get install {program}")));
         }
@@ -84,7 +91,10 @@ struct Demo {
 
 impl Demo {
     fn play(&self, args: &DemoArgs) -> Result<u8, EdgeError> {
-        self.title("1", "A service with planted problems, in a repository of its own");
+        self.title(
+            "1",
+            "A service with planted problems, in a repository of its own",
+        );
         self.unpack()?;
         self.story(None)?;
         self.say(&format!("   {}", self.repository.display()));
@@ -102,20 +112,35 @@ impl Demo {
         }
         self.advisories()?;
 
-        self.title("3", "The change is scanned, and its evidence is signed and logged");
+        self.title(
+            "3",
+            "The change is scanned, and its evidence is signed and logged",
+        );
         self.step(&["run"])?;
 
         self.title("4", "May it go to production?");
         let blocked = self.step(&["gate", "production"])?;
 
-        self.title("5", "The developer fixes it: the secrets leave the branch, which was never pushed");
+        self.title(
+            "5",
+            "The developer fixes it: the secrets leave the branch, which was never pushed",
+        );
         self.story(Some("fix"))?;
         self.step(&["tool", "lock"])?;
         self.git(&["add", "writ.lock"])?;
         self.git(&[
-            "-c", "user.name=Ada Dev", "-c", "user.email=ada.dev@payments.example",
-            "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null",
-            "commit", "--quiet", "-m", "Pin the bundle and the tools",
+            "-c",
+            "user.name=Ada Dev",
+            "-c",
+            "user.email=ada.dev@payments.example",
+            "-c",
+            "commit.gpgsign=false",
+            "-c",
+            "core.hooksPath=/dev/null",
+            "commit",
+            "--quiet",
+            "-m",
+            "Pin the bundle and the tools",
         ])?;
         self.git(&["log", "--oneline", "-3"])?;
         self.step(&["run"])?;
@@ -126,7 +151,10 @@ impl Demo {
         self.title("7", "Nothing changed, so a second run costs nothing");
         self.step(&["run"])?;
 
-        self.title("8", "Everything that happened verifies, without trusting Writ");
+        self.title(
+            "8",
+            "Everything that happened verifies, without trusting Writ",
+        );
         let verified = self.step(&["verify"])?;
 
         self.title("9", "What to look at next");
@@ -141,14 +169,18 @@ impl Demo {
 
     fn unpack(&self) -> Result<(), EdgeError> {
         for path in Examples::iter() {
-            let Some(file) = Examples::get(&path) else { continue };
+            let Some(file) = Examples::get(&path) else {
+                continue;
+            };
             let target = self.root.join("examples").join(path.as_ref());
             let written = target
                 .parent()
                 .map_or(Ok(()), std::fs::create_dir_all)
                 .and_then(|()| std::fs::write(&target, &file.data));
             written.map_err(|error| {
-                edge::cannot_tell("cannot write the example").at(target.display()).because(error)
+                edge::cannot_tell("cannot write the example")
+                    .at(target.display())
+                    .because(error)
             })?;
         }
         Ok(())
@@ -170,15 +202,20 @@ impl Demo {
     /// where it can be had: trivy replaces this folder's content then.
     fn advisories(&self) -> Result<(), EdgeError> {
         let database = self.tool_data().join("trivy/db");
-        let failed = |cause: String| edge::cannot_tell("cannot write the demonstration's database").because(cause);
+        let failed = |cause: String| {
+            edge::cannot_tell("cannot write the demonstration's database").because(cause)
+        };
         let mut advisories: serde_json::Value =
             serde_json::from_str(ADVISORIES).map_err(|error| failed(error.to_string()))?;
         if let Some(object) = advisories.as_object_mut() {
             object.entry("label").or_insert_with(|| {
-                serde_json::Value::from("Writ demo advisories: facts about the example's dependencies only")
+                serde_json::Value::from(
+                    "Writ demo advisories: facts about the example's dependencies only",
+                )
             });
         }
-        trivydb::write(&database, &advisories, clock()).map_err(|error| failed(error.to_string()))?;
+        trivydb::write(&database, &advisories, clock())
+            .map_err(|error| failed(error.to_string()))?;
         self.say("   trivy judges with a small database about the example's dependencies only.");
         self.say("   It is no vulnerability database, and the evidence says so.");
         Ok(())
@@ -190,8 +227,17 @@ impl Demo {
 
     /// Types a command of Writ: shows it, runs it, and gives its exit code.
     fn step(&self, arguments: &[&str]) -> Result<u8, EdgeError> {
-        let bold = if self.color { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-        self.say(&format!("\n{}$ writ {}{}", bold.0, arguments.join(" "), bold.1));
+        let bold = if self.color {
+            ("\x1b[1m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        self.say(&format!(
+            "\n{}$ writ {}{}",
+            bold.0,
+            arguments.join(" "),
+            bold.1
+        ));
         let mut command = Command::new(&self.writ);
         command.args(arguments).current_dir(&self.repository);
         for (name, _) in std::env::vars_os() {
@@ -208,7 +254,14 @@ impl Demo {
             .env("WRIT_TOOL_DATA", self.tool_data())
             .env("WRIT_COLOR", if self.color { "always" } else { "auto" })
             .env("WRIT_NO_INPUT", "true")
-            .env("WRIT_OFFLINE", if arguments.first() == Some(&"tool") { "false" } else { "true" })
+            .env(
+                "WRIT_OFFLINE",
+                if arguments.first() == Some(&"tool") {
+                    "false"
+                } else {
+                    "true"
+                },
+            )
             .stdin(Stdio::null())
             .status()
             .map_err(|error| edge::cannot_tell("cannot start this program again").because(error))?;
@@ -218,21 +271,25 @@ impl Demo {
 
     fn git(&self, arguments: &[&str]) -> Result<(), EdgeError> {
         let mut command = Command::new("git");
-        command.args(["--no-pager", "-c", "color.ui=never"]).args(arguments);
+        command
+            .args(["--no-pager", "-c", "color.ui=never"])
+            .args(arguments);
         command.current_dir(&self.repository);
         let status = command.stdin(Stdio::null()).status();
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(edge::cannot_tell(format!("git {} failed with {status}", arguments[0]))),
+            Ok(status) => Err(edge::cannot_tell(format!(
+                "git {} failed with {status}",
+                arguments[0]
+            ))),
             Err(error) => Err(edge::cannot_tell("cannot run git").because(error)),
         }
     }
 
     fn quietly(&self, command: &mut Command) -> Result<bool, EdgeError> {
-        let output = command
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| edge::cannot_tell("cannot run a step of the demonstration").because(error))?;
+        let output = command.stdin(Stdio::null()).output().map_err(|error| {
+            edge::cannot_tell("cannot run a step of the demonstration").because(error)
+        })?;
         if !output.status.success() {
             eprint!("{}", String::from_utf8_lossy(&output.stderr));
         }
@@ -240,20 +297,33 @@ impl Demo {
     }
 
     fn title(&self, number: &str, text: &str) {
-        let bold = if self.color { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let bold = if self.color {
+            ("\x1b[1m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
         self.say(&format!("\n{}{number}  {text}{}", bold.0, bold.1));
     }
 
     fn next(&self) {
         let data = self.root.join("data/writ");
         self.say(&format!("   cd {}", self.repository.display()));
-        self.say(&format!("   export XDG_DATA_HOME={}", self.root.join("data").display()));
+        self.say(&format!(
+            "   export XDG_DATA_HOME={}",
+            self.root.join("data").display()
+        ));
         self.say("   writ status                    where the commit stands");
         self.say("   writ why SAST-01               one control in depth");
         self.say("   writ gate staging -f markdown  the note of a merge request");
         self.say("   writ control show VUL-01       what the controls ask for, and why");
-        self.say(&format!("   {}  the ledger: files that anybody can audit", data.join("store/ledger").display()));
-        self.say(&format!("   chmod -R u+w {0} && rm -r {0}   when you are done", self.root.display()));
+        self.say(&format!(
+            "   {}  the ledger: files that anybody can audit",
+            data.join("store/ledger").display()
+        ));
+        self.say(&format!(
+            "   chmod -R u+w {0} && rm -r {0}   when you are done",
+            self.root.display()
+        ));
     }
 
     /// Output of steps goes straight to the screen, so this one must too.

@@ -27,8 +27,12 @@ pub fn run(context: &Context, args: &InitArgs, here: &Path) -> Result<u8, EdgeEr
             .try_this(format!("one of {}", names.join(", ")))
     })?;
     // Nobody's pseudonyms are made here: the key of this one look is thrown away.
-    let facts = GitFacts::gather(here, CiFacts::from_environment(), &PrincipalKey::new([0; 32]))
-        .map_err(|error| git_error(&error))?;
+    let facts = GitFacts::gather(
+        here,
+        CiFacts::from_environment(),
+        &PrincipalKey::new([0; 32]),
+    )
+    .map_err(|error| git_error(&error))?;
     let folder = facts.folder.clone();
     let inventory = Inventory::take(&facts.files, &folder);
     let service = context
@@ -74,7 +78,11 @@ pub fn run(context: &Context, args: &InitArgs, here: &Path) -> Result<u8, EdgeEr
     for (path, snippet) in &proposal.snippets {
         println!("\nAdd to {}:\n\n{snippet}", path.display());
     }
-    println!("\nProfile {} ({}).", args.profile, text::prose(&profile.title));
+    println!(
+        "\nProfile {} ({}).",
+        args.profile,
+        text::prose(&profile.title)
+    );
     if !profile.not_covered.is_empty() {
         println!("It does not cover:");
         for line in &profile.not_covered {

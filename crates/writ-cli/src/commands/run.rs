@@ -77,9 +77,11 @@ async fn alone(context: &Context, repo: &Repo) -> Result<RunLock, EdgeError> {
             }
         }
     }
-    Err(edge::cannot_tell("another run is still going on in this repository")
-        .at(repo.folder.display())
-        .try_this("wait for it, or stop it"))
+    Err(
+        edge::cannot_tell("another run is still going on in this repository")
+            .at(repo.folder.display())
+            .try_this("wait for it, or stop it"),
+    )
 }
 
 /// Keys of the store for pseudonyms and for hashes of secrets.

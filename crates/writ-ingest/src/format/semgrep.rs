@@ -235,4 +235,3 @@ fn rule_name(check_id: &str) -> &str {
     }
     name
 }
-
