@@ -232,7 +232,7 @@ async fn one(context: &Context, store: &Store, what: &str) -> Result<bool, EdgeE
 
 fn good(what: &str, check: &FileCheck) -> String {
     match check {
-        FileCheck::Envelopes { checked } => checked.iter().map(|one| good_one(one)).collect(),
+        FileCheck::Envelopes { checked } => checked.iter().map(good_one).collect(),
         FileCheck::Proof {
             origin,
             index,
