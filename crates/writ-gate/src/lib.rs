@@ -23,6 +23,7 @@ mod manifest;
 mod message;
 mod profile;
 mod rule;
+mod rule_input;
 mod select;
 mod source;
 mod verdict;
