@@ -346,8 +346,10 @@ mod tests {
 
     #[test]
     fn what_was_found_is_never_a_verdict() {
-        let mut counts = SeverityCounts::default();
-        counts.high = 2;
+        let counts = SeverityCounts {
+            high: 2,
+            ..SeverityCounts::default()
+        };
         let text = summary(
             &[LookedAt::new("packages", 168)],
             &counts,
