@@ -124,7 +124,11 @@ impl Catalogue {
                 continue;
             }
             if let Some(file) = Embedded::get(&path) {
-                catalogue.add(&file.data, "built in", &path)?;
+                // A test has checked these; compiling their patterns here would cost every start.
+                let adapter = read(&file.data, "built in", &path)?;
+                catalogue
+                    .adapters
+                    .insert(adapter.file.name.clone(), adapter);
             }
         }
         Ok(catalogue)
@@ -284,6 +288,16 @@ impl Catalogue {
 /// # Errors
 /// When the text is not an adapter; the message names line and column.
 pub fn parse(bytes: &[u8], source: &str, file: &str) -> Result<Adapter, AdapterError> {
+    let adapter = read(bytes, source, file)?;
+    check(&adapter.file).map_err(|message| AdapterError::Invalid {
+        file: file.to_owned(),
+        message,
+    })?;
+    Ok(adapter)
+}
+
+/// The shape alone.
+fn read(bytes: &[u8], source: &str, file: &str) -> Result<Adapter, AdapterError> {
     let invalid = |message: String| AdapterError::Invalid {
         file: file.to_owned(),
         message,
@@ -292,7 +306,6 @@ pub fn parse(bytes: &[u8], source: &str, file: &str) -> Result<Adapter, AdapterE
         std::str::from_utf8(bytes).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
     let parsed: AdapterFile =
         toml::from_str(text).map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
-    check(&parsed).map_err(invalid)?;
     Ok(Adapter {
         file: parsed,
         digest: Digest::of(bytes),
@@ -386,5 +399,74 @@ fn check_probe(probe: &LookedAtProbe) -> Result<(), String> {
         Ok(())
     } else {
         Err("looked_at does not say what to count".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_adapters_pass_every_rule() {
+        for adapter in Catalogue::embedded().unwrap().iter() {
+            check(&adapter.file).unwrap_or_else(|cause| panic!("{}: {cause}", adapter.name()));
+        }
+    }
+
+    #[test]
+    fn an_adapter_that_cannot_tell_success_from_nothing_is_refused() {
+        let head = "name = \"x\"\ntitle = \"X\"\nevidence = [\"sast\"]\ndefault = \"scan\"\n[find]\nbinaries = [\"x\"]\nversion = { argv = [\"{bin}\"], regex = '(.)' }\n[mode.scan]\nargv = [\"{bin}\"]\n";
+        for (mode, words) in [
+            ("report = {}", "either `path` or `stream`"),
+            (
+                "report = { path = \"r\" }\nexit = { clean = [] }",
+                "no exit code means success",
+            ),
+            (
+                "report = { path = \"r\" }\nlooked_at = { from = \"stderr\", what = \"files\" }",
+                "does not say what to count",
+            ),
+            (
+                "report = { path = \"r\" }\nerrors_as = [\"(\"]",
+                "errors_as",
+            ),
+            (
+                "report = { path = \"r\" }\ninputs = [\"tres:*\"]",
+                "unknown input `tres:*`",
+            ),
+            (
+                "report = { path = \"r\" }\nreprot = 1",
+                "unknown field `reprot`",
+            ),
+        ] {
+            let error = parse(format!("{head}{mode}\n").as_bytes(), "t", "x.toml")
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(words), "{mode}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_tool_and_its_mode_are_one_word() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let resolve = |uses: &str| {
+            catalogue
+                .resolve(uses)
+                .map(|(a, m)| (a.name().to_owned(), m.map(str::to_owned)))
+        };
+        assert_eq!(
+            resolve("trivy-image").unwrap(),
+            ("trivy".into(), Some("image".into()))
+        );
+        assert_eq!(
+            resolve("zap-baseline").unwrap(),
+            ("zap-baseline".into(), None)
+        );
+        assert!(
+            resolve("trivy-imag")
+                .unwrap_err()
+                .to_string()
+                .contains("did you mean `trivy-image`?")
+        );
     }
 }

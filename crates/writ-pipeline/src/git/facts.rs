@@ -174,12 +174,14 @@ impl GitFacts {
         key: &PrincipalKey,
     ) -> Result<(Option<String>, Option<Change>), GitError> {
         // Before the first commit there is no tree, and that is no error.
-        let Ok(tree) = git.run(&["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]) else {
+        let Ok(both) = git.run(&["rev-parse", "HEAD", "HEAD^{tree}"]) else {
             return Ok((None, None));
         };
-        let tree = text(tree).trim().to_owned();
+        let both = text(both);
+        let (head, tree) = both.trim().split_once('\n').unwrap_or((both.trim(), ""));
+        let (head, tree) = (head.to_owned(), tree.to_owned());
         let mut change = Change::default();
-        (change.base, change.base_from) = self.base(git)?;
+        (change.base, change.base_from) = self.base(git, &head)?;
         let range = change
             .base
             .as_ref()
@@ -249,7 +251,7 @@ impl GitFacts {
     }
 
     /// The commit before the change: what CI says, else where the default branch was left.
-    fn base(&self, git: &dyn Git) -> Result<(Option<String>, String), GitError> {
+    fn base(&self, git: &dyn Git, head: &str) -> Result<(Option<String>, String), GitError> {
         let merge_base = |other: &str| -> Option<String> {
             git.run(&["merge-base", "--end-of-options", "HEAD", other])
                 .ok()
@@ -282,19 +284,18 @@ impl GitFacts {
                 !name.ends_with("/HEAD"),
             )
         };
+        // A branch that is where we are says nothing about where the change began.
         let mut listed: Vec<&str> = refs
             .lines()
-            .filter_map(|line| line.split('\0').next())
+            .filter_map(|line| line.split_once('\0'))
+            .filter(|(_, commit)| *commit != head)
+            .map(|(name, _)| name)
             .collect();
         listed.sort_by_key(|name| order(name));
         candidates.extend(listed.into_iter().map(str::to_owned));
-        let head = git
-            .run(&["rev-parse", "--verify", "--quiet", "HEAD"])
-            .map(text)
-            .unwrap_or_default();
         for candidate in candidates {
             if let Some(found) = merge_base(&candidate)
-                && found != head.trim()
+                && found != head
             {
                 let name = candidate
                     .trim_start_matches("refs/remotes/")

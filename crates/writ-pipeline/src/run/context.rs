@@ -1,5 +1,6 @@
 //! Everything a run needs, gathered once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -64,6 +65,8 @@ pub struct Shared {
     pub(super) tools: Mutex<Vec<FoundTool>>,
     pub(super) updated: tokio::sync::Mutex<std::collections::BTreeSet<String>>,
     pub(super) assets: Mutex<Option<PathBuf>>,
+    /// Digests of the files that a list of globs matches.
+    pub(super) matched: Mutex<BTreeMap<Vec<String>, String>>,
 }
 
 /// Locks a mutex; a stage that broke while holding it left nothing half-done in these maps.
@@ -122,6 +125,17 @@ impl<R: Recorder> RunContext<R> {
     #[must_use]
     pub fn definition_findings(&self) -> Vec<DefinitionFinding> {
         cifile::read(self.folder(), &self.inventory.ci)
+    }
+
+    /// One digest over the files that match; stages often ask for the same.
+    pub(super) fn files_digest(&self, globs: &[String]) -> String {
+        if let Some(known) = locked(&self.shared.matched).get(globs) {
+            return known.clone();
+        }
+        let plain: Vec<&str> = globs.iter().map(String::as_str).collect();
+        let digest = super::key::files_digest(&self.facts.files, &plain);
+        locked(&self.shared.matched).insert(globs.to_vec(), digest.clone());
+        digest
     }
 
     /// The folder with the rule files that Writ ships, written once per content.

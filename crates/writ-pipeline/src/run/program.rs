@@ -8,7 +8,7 @@ use std::time::Duration;
 use writ_model::{Digest, EvidenceType, LookedAt, Outcome, SeverityCounts, ToolInfo};
 
 use super::context::{RunContext, locked};
-use super::key::{KeyParts, files_digest};
+use super::key::KeyParts;
 use super::produced::{ProducedImage, read_image};
 use super::report::{DEFAULT_LIMIT, human, judge_plain, kind_of, read_report, stage_environment};
 use super::service::Beside;
@@ -310,7 +310,7 @@ impl<R: Recorder> Job<'_, R> {
                 .collect(),
             inputs: vec![(
                 "files".into(),
-                files_digest(&self.context.facts.files, &["**/*"]),
+                self.context.files_digest(&["**/*".to_owned()]),
             )],
             range: None,
             producer_class: producer_class(self.context),

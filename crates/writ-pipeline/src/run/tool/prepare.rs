@@ -11,7 +11,7 @@ use crate::adapter::{FoundTool, Requirement, Values};
 use crate::environment::{scrubbed, scrubbed_with_network};
 use crate::record::Recorder;
 use crate::run::context::locked;
-use crate::run::key::{KeyParts, disk_digest, files_digest};
+use crate::run::key::{KeyParts, disk_digest};
 use crate::run::report::stage_environment;
 use crate::run::{probe, producer_class};
 use crate::runner::StageEvent;
@@ -270,11 +270,7 @@ impl<R: Recorder> Job<'_, R> {
             }
         }
         if !globs.is_empty() {
-            let globs: Vec<&str> = globs.iter().map(String::as_str).collect();
-            inputs.push((
-                "files".into(),
-                files_digest(&self.context.facts.files, &globs),
-            ));
+            inputs.push(("files".into(), self.context.files_digest(&globs)));
         }
         let env = self
             .mode
