@@ -25,8 +25,8 @@ struct Examples;
 const ADVISORIES: &str = include_str!("../../../../demo/advisories.json");
 
 /// Tools that the example's stages use.
-const TOOLS: [&str; 6] = [
-    "gitleaks", "semgrep", "trivy", "syft", "checkov", "hadolint",
+const TOOLS: [&str; 7] = [
+    "gitleaks", "semgrep", "trivy", "syft", "checkov", "hadolint", "wapiti",
 ];
 
 /// Runs the demonstration: 0 when it came to its end as told, 3 when a step could not be done.

@@ -6,12 +6,14 @@
 use serde_json::json;
 use writ_gate::Exempt;
 use writ_model::{Digest, Span, Timestamp};
-use writ_registry::{ExemptionAsk, ExemptionReply, ExemptionRow, ExemptionState, Store};
+use writ_registry::{
+    ExemptionAsk, ExemptionReply, ExemptionRow, ExemptionState, FindingsQuery, Store,
+};
 use writ_render::{EdgeError, Format, text};
 
 use crate::args::{DecideArgs, ExemptCommand, ExemptRequestArgs};
 use crate::context::Context;
-use crate::edge::{self, Edge};
+use crate::edge::{self, Edge, EdgeResult as _};
 use crate::emit;
 use crate::repo::Repo;
 use crate::store;
@@ -114,15 +116,15 @@ async fn request(context: &Context, args: &ExemptRequestArgs) -> Result<u8, Edge
         .try_this(format!("--days {most}, and renew by a new request")));
     }
     let reason = said(context, args.reason.as_deref(), "request an exemption")?;
+    let store = store::open(context).await?;
     let mut findings: Vec<Digest> = Vec::new();
     let mut identifiers = Vec::new();
     for finding in &args.finding {
-        match finding.parse::<Digest>() {
-            Ok(fingerprint) => findings.push(fingerprint),
-            Err(_) => identifiers.push(finding.clone()),
+        match fingerprint(&store, repo.service(context), finding).await? {
+            Some(fingerprint) => findings.push(fingerprint),
+            None => identifiers.push(finding.clone()),
         }
     }
-    let store = store::open(context).await?;
     let me = principal(&store, context).await?;
     let ask = ExemptionAsk {
         service: repo.service(context).to_owned(),
@@ -147,6 +149,51 @@ async fn request(context: &Context, args: &ExemptRequestArgs) -> Result<u8, Edge
         );
     }
     Ok(0)
+}
+
+/// The fingerprint that is meant: whole, or the first digits as messages show them. A public name
+/// such as a CVE is none.
+async fn fingerprint(
+    store: &Store,
+    service: &str,
+    named: &str,
+) -> Result<Option<Digest>, EdgeError> {
+    if let Ok(digest) = named.parse() {
+        return Ok(Some(digest));
+    }
+    let digits = named.strip_prefix("sha256:").unwrap_or(named);
+    if digits.len() < 8
+        || !digits
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    {
+        return Ok(None);
+    }
+    let query = FindingsQuery {
+        service: Some(service.to_owned()),
+        fingerprint: Some(digits.to_owned()),
+        limit: 1_000,
+        ..FindingsQuery::default()
+    };
+    let mut found: Vec<Digest> = store
+        .open_findings(&query)
+        .await
+        .edge()?
+        .iter()
+        .map(|finding| finding.fingerprint)
+        .filter(|fingerprint| fingerprint.to_hex().starts_with(digits))
+        .collect();
+    found.sort();
+    found.dedup();
+    match found.as_slice() {
+        [one] => Ok(Some(*one)),
+        [] => Err(
+            edge::usage(format!("no open finding of {service} begins with {digits}"))
+                .at("--finding")
+                .try_this("writ why CONTROL        lists the findings with their fingerprints"),
+        ),
+        _ => Err(edge::usage(format!("{digits} is ambiguous: give more digits")).at("--finding")),
+    }
 }
 
 async fn answer(context: &Context, id: &str, reply: ExemptionReply) -> Result<u8, EdgeError> {
