@@ -38,7 +38,8 @@ impl Clock for Hands {
 
 pub fn options() -> Options {
     Options {
-        lock_timeout: Duration::ZERO,
+        // A test beside this one that starts a process holds the lock from its fork to its exec.
+        lock_timeout: Duration::from_secs(2),
         ..Options::default()
     }
 }
