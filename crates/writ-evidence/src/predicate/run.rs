@@ -128,7 +128,8 @@ pub enum StageState {
     Cancelled,
 }
 
-/// What a repository holds.
+/// What a repository holds. Empty lists are written out: a fact that is not there says nothing,
+/// and only a stated "none" makes a control not applicable.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Inventory {
@@ -136,10 +137,10 @@ pub struct Inventory {
     #[serde(default)]
     pub files: u64,
     /// Source files by language.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     pub languages: BTreeMap<String, u64>,
     /// Container build files, relative paths.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub dockerfiles: Vec<String>,
     /// Terraform files.
     #[serde(default)]
@@ -148,13 +149,13 @@ pub struct Inventory {
     #[serde(default)]
     pub kubernetes_files: u64,
     /// Dependency lock files, relative paths.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub lockfiles: Vec<String>,
     /// Dependency manifests, relative paths.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub manifests: Vec<String>,
     /// Definitions of CI systems, relative paths.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub ci_files: Vec<String>,
     /// Files that look like tests.
     #[serde(default)]
