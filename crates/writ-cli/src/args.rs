@@ -505,6 +505,18 @@ pub enum ControlCommand {
         /// Controls; all where none is named.
         ids: Vec<String>,
     },
+    /// Bind a profile to this service in this store; recorded, and in force from now on.
+    #[command(
+        after_help = "Examples:\n  writ control bind soc2\n  writ control bind sox-production --env production"
+    )]
+    Bind {
+        /// Profile of the bundle.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        profile: String,
+        /// Only in this environment [default: everywhere].
+        #[arg(long = "env", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        environment: Option<String>,
+    },
     /// Refuse a control without why, fix, owner, mapping or both kinds of test.
     #[command(
         after_help = "Examples:\n  writ control lint\n  writ control lint --bundle controls/"

@@ -38,7 +38,7 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Tool(command)) => block_on(commands::tool::run(context, command, &here)),
         Some(Command::Doctor) => block_on(commands::doctor::run(context, &here)),
         None => block_on(commands::state::run(context, &here)),
-        Some(Command::Control(command)) => commands::control::run(context, command),
+        Some(Command::Control(command)) => block_on(commands::control::run(context, command)),
         Some(Command::Version) => commands::version::run(context),
         Some(Command::Hook(command)) => commands::hook::run(command, &here),
         Some(Command::Inspect(args)) => commands::inspect::run(context, args),

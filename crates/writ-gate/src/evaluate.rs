@@ -290,17 +290,10 @@ async fn binding(
     release: &Release,
     options: Options,
 ) -> Result<String, EvaluateError> {
-    let query = Query {
-        service: Some(release.service.clone()),
-        predicate_type: Some(Definition::URI.to_owned()),
-        ..Query::default()
-    };
-    let page = store.evidence(&query).await?;
     let text = |item: &EvidenceItem, name: &str| -> Option<String> {
         item.facts.get(name)?.as_str().map(str::to_owned)
     };
-    // Newest first: the latest binding that was recorded by the instant of judgement.
-    let bound = page.items.iter().find(|item| {
+    let binds = |item: &EvidenceItem| {
         item.recorded_at <= options.as_of
             && text(item, "kind").as_deref() == Some("profile")
             && item
@@ -309,10 +302,27 @@ async fn binding(
                 .as_ref()
                 .or(text(item, "environment").as_ref())
                 .is_none_or(|environment| *environment == release.environment)
-    });
+    };
+    // Newest first, page by page: other definitions must not hide an old binding.
+    let mut bound = None;
+    let mut cursor = None;
+    loop {
+        let query = Query {
+            service: Some(release.service.clone()),
+            predicate_type: Some(Definition::URI.to_owned()),
+            cursor,
+            ..Query::default()
+        };
+        let page = store.evidence(&query).await?;
+        bound = bound.or_else(|| page.items.into_iter().find(|item| binds(item)));
+        match page.next {
+            Some(next) if bound.is_none() => cursor = Some(next),
+            _ => break,
+        }
+    }
     match bound {
         Some(item) => {
-            let name = text(item, "name").unwrap_or_default();
+            let name = text(&item, "name").unwrap_or_default();
             if name == release.requested_profile {
                 return Ok(name);
             }

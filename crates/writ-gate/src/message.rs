@@ -147,7 +147,11 @@ pub fn way_out(control: &Control, items: &[CheckItem]) -> WayOut {
 fn finding_name(item: &CheckItem) -> String {
     let public = ["CVE-", "GHSA-", "RUSTSEC-", "PYSEC-"];
     match &item.fingerprint {
-        Some(fingerprint) if !public.iter().any(|p| item.name.starts_with(p)) => {
+        Some(fingerprint)
+            if !public.iter().any(|p| item.name.starts_with(p))
+                // The name comes from a report and goes into a command that people copy.
+                || !item.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') =>
+        {
             fingerprint.to_hex().chars().take(12).collect()
         }
         _ => item.name.clone(),

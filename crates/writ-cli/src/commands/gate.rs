@@ -144,7 +144,7 @@ pub fn evaluate_error(error: &EvaluateError) -> EdgeError {
         EvaluateError::OtherProfile { bound, .. } => edge::usage(edge::chain(error))
             .because("a repository requests a profile; it cannot choose its judge")
             .try_this(format!("set profile = \"{bound}\" in writ.toml"))
-            .try_this("writ init --profile NAME        records another binding in this store"),
+            .try_this("writ control bind PROFILE        the owner of this store binds another one"),
         EvaluateError::NotADecision(_) => edge::usage(edge::chain(error)),
         EvaluateError::Statement(_) | EvaluateError::Writ(_) | EvaluateError::Replay(_) => {
             edge::cannot_tell(edge::chain(error))

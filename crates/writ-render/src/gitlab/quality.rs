@@ -32,7 +32,7 @@ struct Lines {
 }
 
 /// Checks that are not satisfied and warned ones: one issue per problem, else one per check.
-/// Problems without a file stand at the first line of [`Context::definition`].
+/// Problems without a file stand at the first line of `Context::definition`.
 #[must_use]
 pub fn decision(decision: &Decision, context: &Context) -> String {
     let mut issues = vec![];

@@ -1,5 +1,6 @@
-//! `writ control list | show | test | lint`: the controls of the bundle.
+//! `writ control list | show | test | lint | bind`: the controls of the bundle.
 
+mod bind;
 mod lint;
 mod list;
 mod show;
@@ -17,7 +18,7 @@ use crate::edge::{self, Edge};
 /// # Errors
 ///
 /// A bundle that cannot be read, an unknown name, a format that the command does not have.
-pub fn run(context: &Context, command: &ControlCommand) -> Result<u8, EdgeError> {
+pub async fn run(context: &Context, command: &ControlCommand) -> Result<u8, EdgeError> {
     match command {
         ControlCommand::List { profile, framework } => {
             list::run(context, profile.as_deref(), framework.as_deref())
@@ -25,6 +26,10 @@ pub fn run(context: &Context, command: &ControlCommand) -> Result<u8, EdgeError>
         ControlCommand::Show { id } => show::run(context, id),
         ControlCommand::Test { ids } => test::run(context, ids),
         ControlCommand::Lint => lint::run(context),
+        ControlCommand::Bind {
+            profile,
+            environment,
+        } => bind::run(context, profile, environment.as_deref()).await,
     }
 }
 
