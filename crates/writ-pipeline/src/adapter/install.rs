@@ -331,10 +331,20 @@ impl Job<'_> {
                     "--disable-pip-version-check",
                     "--progress-bar",
                     "off",
-                    "-r",
                 ]
                 .map(OsString::from),
             );
+            if !self.install.sources.is_empty() {
+                argv.extend(
+                    [
+                        "--no-build-isolation",
+                        "--no-binary",
+                        &self.install.sources.join(","),
+                    ]
+                    .map(OsString::from),
+                );
+            }
+            argv.push("-r".into());
             argv.push(requirements.clone().into());
             match self.call(&argv).await {
                 Ok(()) => return Ok(()),

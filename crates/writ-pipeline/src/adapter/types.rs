@@ -340,6 +340,10 @@ pub struct CannotTell {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Install {
+    /// pypi: packages of the lock that exist as source only. They are hash-checked like the others
+    /// and built with what the Python environment itself brings, never with a fetched build tool.
+    #[serde(default)]
+    pub sources: Vec<String>,
     /// Which registry and client.
     pub kind: InstallKind,
     /// Package.
