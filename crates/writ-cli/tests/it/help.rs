@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 34] = [
+const VERBS: [&str; 35] = [
     "init",
     "check",
     "run",
@@ -26,6 +26,7 @@ const VERBS: [&str; 34] = [
     "control show",
     "control test",
     "control lint",
+    "control bind",
     "tool list",
     "tool install",
     "tool lock",
@@ -45,7 +46,7 @@ const VERBS: [&str; 34] = [
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..30] {
+    for verb in &VERBS[..31] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);
