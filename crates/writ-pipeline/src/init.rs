@@ -32,9 +32,6 @@ pub struct Proposal {
     pub notes: Vec<String>,
 }
 
-/// The hook that `writ hook install` writes.
-pub const HOOK: &str = "#!/bin/sh\n# Written by `writ hook install`: looks at what is staged, records nothing.\nexec writ check --staged\n";
-
 /// Makes a proposal from what the repository holds. `service` is a name for it.
 #[must_use]
 pub fn propose(
