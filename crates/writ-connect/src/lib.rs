@@ -1,0 +1,1 @@
+//! Clients of outside systems. Each system has one file.

@@ -1,0 +1,1 @@
+//! The server: HTTP API, dashboard and witness over one registry.
