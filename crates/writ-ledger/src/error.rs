@@ -159,7 +159,7 @@ impl LedgerError {
     }
 
     /// Shorthand for damage at a place.
-    pub(crate) fn damaged(
+    pub fn damaged(
         file: impl Into<PathBuf>,
         index: Option<u64>,
         bytes: Range<u64>,

@@ -29,6 +29,7 @@ pub mod store;
 pub mod tile;
 mod tree;
 pub mod verify;
+pub mod view;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use entry::{Entry, EntryBytes, EntryError, MAX_ENVELOPE_BYTES};
@@ -39,4 +40,6 @@ pub use note::{KeyKind, NoteError, NoteSigner, NoteVerifier};
 pub use proof::{TlogProof, TlogProofError};
 pub use reader::LedgerReader;
 pub use store::{DirectoryStore, LogStore};
-pub use verify::{VerifyReport, verify_log};
+pub use tree::Edge;
+pub use verify::{VerifyReport, verify_log, verify_tiles};
+pub use view::TreeView;

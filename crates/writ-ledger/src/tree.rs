@@ -131,8 +131,12 @@ impl<'a> Nodes<'a> {
 
 /// The right edge of the tree: the unfinished tile of every level and the
 /// unfinished bundle. All that is needed to go on.
+///
+/// Tiles follow from entries alone: two writers that push the same entries onto
+/// the same edge get the same objects, byte for byte.
 #[derive(Debug, Clone)]
-pub(crate) struct Edge {
+pub struct Edge {
+    /// Number of entries.
     pub size: u64,
     levels: Vec<Vec<Hash>>,
     bundle: Vec<u8>,

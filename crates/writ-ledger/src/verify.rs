@@ -8,6 +8,7 @@
 //! empty; files under `tmp/` are not part of a ledger and are not looked at.
 
 mod inventory;
+mod pending;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,12 +17,13 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::entry::Entry;
 use crate::error::LedgerError;
-use crate::journal::Segment;
 use crate::merkle::{self, Hash};
 use crate::note::NoteVerifier;
 use crate::store::{CHECKPOINT, DirectoryStore, LogStore};
 use crate::tile::{self, BundleEntries, MAX_LEVELS, TILE_WIDTH, TilePath, level_shape};
 use crate::tree::{self, Nodes, edge_root};
+
+pub use pending::{Pending, PendingEntry};
 
 /// What a verification looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,17 +68,51 @@ pub fn verify_log(
     // and whatever is listed is about entries that the journal read after has.
     let tiles = inventory::list_files(dir)?;
     let (head, segments) = inventory::read_heads(dir, &store, log)?;
-    let files = 1 + segments.len() as u64 + tiles.len() as u64;
+    let mut report = verify_parts(&store, head, tiles, &segments, log, earlier, progress)?;
+    report.files += segments.len() as u64;
+    report.unacknowledged = segments
+        .last()
+        .and_then(|s| s.torn.clone().map(|range| (s.path.clone(), range)));
+    Ok(report)
+}
+
+/// As [`verify_log`], for a log in any store.
+///
+/// `tiles` is the list of all tiles and bundles in it, made before `checkpoint`
+/// (the signed note) and `pending` were read; `pending` holds the durable
+/// entries that the checkpoint does not cover, and any before them that it
+/// still has.
+pub fn verify_tiles(
+    store: &dyn LogStore,
+    checkpoint: &[u8],
+    tiles: BTreeSet<TilePath>,
+    pending: &dyn Pending,
+    log: &NoteVerifier,
+    earlier: &[SignedCheckpoint],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<VerifyReport, LedgerError> {
+    let head = inventory::check_checkpoint(store, checkpoint, log)?;
+    verify_parts(store, head, tiles, pending, log, earlier, progress)
+}
+
+/// Verifies everything below a checkpoint whose signature was checked.
+fn verify_parts(
+    store: &dyn LogStore,
+    head: Checkpoint,
+    tiles: BTreeSet<TilePath>,
+    pending: &dyn Pending,
+    log: &NoteVerifier,
+    earlier: &[SignedCheckpoint],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<VerifyReport, LedgerError> {
+    let files = 1 + tiles.len() as u64;
     let mut check = Check {
-        store: &store,
+        store,
         head: &head,
-        segments: &segments,
+        pending,
         tiles,
         progress,
-        total: segments
-            .last()
-            .map_or(head.size, Segment::end)
-            .max(head.size),
+        total: pending.range().end.max(head.size),
         next: 0,
         bytes: 0,
         first_at: None,
@@ -88,29 +124,26 @@ pub fn verify_log(
         let (full, _) = level_shape(head.size, level as u8);
         check.tile(level as u8, full, &edge[level])?;
     }
-    check.journal_tail()?;
+    check.pending_tail()?;
     check.leftovers(&edge)?;
     for held in earlier {
-        compare_with_earlier(&store, &head, log, held)?;
+        compare_with_earlier(store, &head, log, held)?;
     }
-    let torn = segments
-        .last()
-        .and_then(|s| s.torn.clone().map(|range| (s.path.clone(), range)));
     Ok(VerifyReport {
         size: check.next,
         entry_bytes: check.bytes,
         files,
         recorded_at: check.first_at.map(|first| (first, check.last_at)),
         earlier: earlier.len(),
-        unacknowledged: torn,
+        unacknowledged: None,
         checkpoint: head,
     })
 }
 
 struct Check<'a> {
-    store: &'a DirectoryStore,
+    store: &'a dyn LogStore,
     head: &'a Checkpoint,
-    segments: &'a [Segment],
+    pending: &'a dyn Pending,
     /// Files not checked yet.
     tiles: BTreeSet<TilePath>,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -363,14 +396,16 @@ impl Check<'_> {
                 problem,
             ));
         }
-        let copy = in_journal(self.segments, number).filter(|_| number < self.head.size);
-        if let Some((segment, offset, copy)) = copy.filter(|(_, _, copy)| *copy != bytes) {
-            let range = offset..offset + 2 + copy.len() as u64;
-            let problem = "the journal's entry is not the one in the tree";
+        let copy = self
+            .pending
+            .get(number)
+            .filter(|copy| number < self.head.size && *copy.entry != *bytes);
+        if let Some(copy) = copy {
+            let problem = "the pending entry is not the one in the tree";
             return Err(LedgerError::damaged(
-                &segment.path,
+                copy.file.clone(),
                 Some(number),
-                range,
+                copy.range(),
                 problem,
             ));
         }
@@ -383,18 +418,18 @@ impl Check<'_> {
     }
 
     /// Checks the entries that are durable but not in the tree yet.
-    fn journal_tail(&mut self) -> Result<(), LedgerError> {
-        for segment in self.segments {
-            for (at, chunk) in &segment.frames {
-                for (index, bytes) in chunk.entries(self.head.size) {
-                    let start = at + chunk.offset(index);
-                    self.entry(
-                        |_| segment.path.clone(),
-                        start..start + 2 + bytes.len() as u64,
-                        bytes,
-                    )?;
-                }
-            }
+    fn pending_tail(&mut self) -> Result<(), LedgerError> {
+        let pending = self.pending;
+        for index in self.head.size..pending.range().end {
+            let Some(found) = pending.get(index) else {
+                let place = self.store.describe(CHECKPOINT);
+                let problem = format!(
+                    "the checkpoint ends at {}, but entry {index} is not among the pending ones",
+                    self.head.size
+                );
+                return Err(LedgerError::damaged(place, Some(index), 0..0, problem));
+            };
+            self.entry(|_| found.file.clone(), found.range(), &found.entry)?;
         }
         Ok(())
     }
@@ -408,8 +443,8 @@ impl Check<'_> {
         let size = self.head.size;
         let mut levels: Vec<(u64, Vec<Hash>)> = Vec::new();
         let mut risen: Vec<Hash> = (size..self.next)
-            .filter_map(|index| in_journal(self.segments, index))
-            .map(|(_, _, entry)| merkle::leaf_hash(entry))
+            .filter_map(|index| self.pending.get(index))
+            .map(|found| merkle::leaf_hash(&found.entry))
             .collect();
         for level in 0..MAX_LEVELS {
             let mut hashes = edge.get(usize::from(level)).cloned().unwrap_or_default();
@@ -460,25 +495,14 @@ impl Check<'_> {
             Vec::new()
         };
         for index in first.max(self.head.size)..first.checked_add(width)? {
-            tile::push_entry(&mut bundle, in_journal(self.segments, index)?.2);
+            tile::push_entry(&mut bundle, &self.pending.get(index)?.entry);
         }
         (first >= edge_start).then_some(bundle)
     }
 }
 
-/// An entry as the journal has it, with its segment and byte offset.
-fn in_journal(segments: &[Segment], index: u64) -> Option<(&Segment, u64, &[u8])> {
-    let segment = segments.get(segments.partition_point(|s| s.end() <= index))?;
-    let (at, chunk) = segment.frames.get(
-        segment
-            .frames
-            .partition_point(|(_, chunk)| chunk.end() <= index),
-    )?;
-    Some((segment, at + chunk.offset(index), chunk.get(index)?))
-}
-
 fn compare_with_earlier(
-    store: &DirectoryStore,
+    store: &dyn LogStore,
     head: &Checkpoint,
     log: &NoteVerifier,
     held: &SignedCheckpoint,

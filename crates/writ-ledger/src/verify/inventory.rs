@@ -64,8 +64,8 @@ pub(super) fn read_heads(
 
 /// Every signature line must be the log's: a line that nobody can check is a
 /// place where bytes could change unseen.
-fn check_checkpoint(
-    store: &DirectoryStore,
+pub(super) fn check_checkpoint(
+    store: &dyn LogStore,
     bytes: &[u8],
     log: &NoteVerifier,
 ) -> Result<Checkpoint, LedgerError> {

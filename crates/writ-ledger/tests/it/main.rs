@@ -4,6 +4,7 @@
 
 mod append;
 mod crash;
+mod parts;
 mod support;
 mod tamper;
 mod vectors;
