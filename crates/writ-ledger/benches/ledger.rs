@@ -84,6 +84,7 @@ fn verify_10000(bencher: Bencher) {
     bencher
         .counter(ItemsCount::new(10_000usize))
         .bench_local(|| {
-            verify_log(dir.path(), signer.verifier(), &[], &mut |_, _| {}).expect("a sound ledger")
+            verify_log(dir.path(), &signer.verifier().into(), &[], &mut |_, _| {})
+                .expect("a sound ledger")
         });
 }

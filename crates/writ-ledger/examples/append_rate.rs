@@ -94,7 +94,7 @@ fn main() -> Outcome<()> {
     let mut cpus = Vec::new();
     for _ in 0..3 {
         let (start, before) = (Instant::now(), cpu_time()?);
-        bytes = verify_log(&dir, signer.verifier(), &[], &mut |_, _| {})?.entry_bytes;
+        bytes = verify_log(&dir, &signer.verifier().into(), &[], &mut |_, _| {})?.entry_bytes;
         times.push(start.elapsed().as_secs_f64());
         cpus.push((cpu_time()? - before).as_secs_f64());
     }

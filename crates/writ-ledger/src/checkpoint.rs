@@ -3,8 +3,9 @@
 //! In scope: the three lines and their signatures. Out of scope: extension
 //! lines, which are not auditable; a checkpoint that carries them is refused.
 
+use crate::keys::LogKeys;
 use crate::merkle::Hash;
-use crate::note::{CheckedSignature, Note, NoteError, NoteSigner, NoteVerifier};
+use crate::note::{CheckedSignature, Note, NoteError, NoteSignature, NoteSigner, NoteVerifier};
 
 /// The head of a log: how many entries, and the root over them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +104,59 @@ impl SignedCheckpoint {
     pub fn verify(&self, log: &NoteVerifier) -> Result<&Checkpoint, NoteError> {
         Note::parse(self.note.as_bytes())?.verify(log)?;
         Ok(&self.checkpoint)
+    }
+
+    /// The checkpoint, if a current key of the log signed it. A wrong line of
+    /// any key in `keys` refuses it; lines of other keys are ignored.
+    pub fn verify_any(&self, keys: &LogKeys) -> Result<&Checkpoint, NoteError> {
+        let note = Note::parse(self.note.as_bytes())?;
+        let all: Vec<&NoteVerifier> = keys.all().collect();
+        let checked = note.check(&all)?;
+        let is = |key: &NoteVerifier, line: &CheckedSignature| {
+            key.id() == line.id && key.name() == line.name
+        };
+        if checked
+            .iter()
+            .any(|line| keys.current().iter().any(|key| is(key, line)))
+        {
+            return Ok(&self.checkpoint);
+        }
+        if let Some(line) = checked.first() {
+            return Err(NoteError::Retired {
+                name: line.name.clone(),
+                key_id: hex::encode(line.id),
+            });
+        }
+        let ids: Vec<String> = keys.current().iter().map(|k| hex::encode(k.id())).collect();
+        let mut found: Vec<&str> = note.signatures().iter().map(|s| s.name.as_str()).collect();
+        found.truncate(5);
+        Err(NoteError::NotSigned {
+            expected: keys
+                .current()
+                .first()
+                .map_or_else(|| self.checkpoint.origin.clone(), |k| k.name().to_owned()),
+            key_id: if ids.is_empty() {
+                "none is trusted".to_owned()
+            } else {
+                ids.join(" or ")
+            },
+            found: found.join(", "),
+        })
+    }
+
+    /// The signature lines of keys that are not in `known`: nobody checked them.
+    pub fn unknown_lines<'k>(
+        &self,
+        known: impl Iterator<Item = &'k NoteVerifier>,
+    ) -> Result<Vec<NoteSignature>, NoteError> {
+        let known: Vec<&NoteVerifier> = known.collect();
+        let mut lines = Note::parse(self.note.as_bytes())?.into_signatures();
+        lines.retain(|line| {
+            !known
+                .iter()
+                .any(|key| key.name() == line.name && key.id() == line.id)
+        });
+        Ok(lines)
     }
 
     /// Which of `witnesses` cosigned, and when. A wrong cosignature is an error.

@@ -19,6 +19,7 @@ mod fault;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 pub mod journal;
+pub mod keys;
 pub mod lock;
 pub mod log;
 pub mod merkle;
@@ -34,6 +35,7 @@ pub mod view;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use entry::{Entry, EntryBytes, EntryError, MAX_ENVELOPE_BYTES};
 pub use error::{Damage, LedgerError};
+pub use keys::{CheckpointSigner, LogKeys, Signers};
 pub use log::{Appended, Clock, Ledger, Options, SystemClock};
 pub use merkle::{Hash, ProofError};
 pub use note::{KeyKind, NoteError, NoteSigner, NoteVerifier};

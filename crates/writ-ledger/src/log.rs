@@ -20,9 +20,10 @@ use crate::entry::{self, Entry, EntryBytes, MAX_RECORDED_AT};
 use crate::error::LedgerError;
 use crate::fault;
 use crate::journal::{Chunk, JOURNAL, Journal, MAX_FRAME_BYTES};
+use crate::keys::Signers;
 use crate::lock;
 use crate::merkle::Hash;
-use crate::note::{NoteSigner, is_key_name};
+use crate::note::is_key_name;
 use crate::proof::TlogProof;
 use crate::reader::{self, BundleCache};
 use crate::store::{CHECKPOINT, DirectoryStore, LogStore, sync_dir};
@@ -115,7 +116,7 @@ struct Integrator {
 pub struct Ledger {
     dir: PathBuf,
     origin: String,
-    signer: NoteSigner,
+    signers: Signers,
     clock: Arc<dyn Clock>,
     options: Options,
     store: Arc<dyn LogStore>,
@@ -140,16 +141,17 @@ impl Ledger {
     /// append is not.
     ///
     /// `origin` names the log for ever (a schema-less name such as
-    /// `example.com/ledger`); `signer` is its Ed25519 key.
+    /// `example.com/ledger`); `signers` are its keys. When a key signs that did
+    /// not sign the last checkpoint, that checkpoint is signed again by all.
     pub fn open(
         dir: &Path,
         origin: &str,
-        signer: NoteSigner,
+        signers: impl Into<Signers>,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, LedgerError> {
         let store = Arc::new(DirectoryStore::new(dir));
-        Self::open_with_store(dir, store, origin, signer, clock, options)
+        Self::open_with_store(dir, store, origin, signers, clock, options)
     }
 
     /// As [`Ledger::open`], with tiles and checkpoint in another store; `dir`
@@ -158,7 +160,7 @@ impl Ledger {
         dir: &Path,
         store: Arc<dyn LogStore>,
         origin: &str,
-        signer: NoteSigner,
+        signers: impl Into<Signers>,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, LedgerError> {
@@ -167,6 +169,7 @@ impl Ledger {
                 name: origin.to_owned(),
             });
         }
+        let signers = signers.into();
         fs::create_dir_all(dir).map_err(|e| LedgerError::io("create", dir, e))?;
         let lock = lock::acquire(dir, options.lock_timeout)?;
         DirectoryStore::new(dir).clear_temporary()?;
@@ -174,14 +177,13 @@ impl Ledger {
 
         let head = match store.checkpoint()? {
             Some(bytes) => reader::parse_checkpoint(store.as_ref(), &bytes)?,
-            None => create(dir, store.as_ref(), origin, &signer)?,
+            None => create(dir, store.as_ref(), origin, &signers)?,
         };
-        let checked = head
-            .verify(signer.verifier())
-            .map_err(|source| LedgerError::Note {
-                path: store.describe(CHECKPOINT),
-                source,
-            })?;
+        let refused = |source| LedgerError::Note {
+            path: store.describe(CHECKPOINT),
+            source,
+        };
+        let checked = head.verify_any(&signers.keys()).map_err(refused)?;
         if checked.origin != origin {
             return Err(LedgerError::Origin {
                 dir: dir.to_path_buf(),
@@ -190,6 +192,13 @@ impl Ledger {
             });
         }
         let edge = Edge::load(store.as_ref(), checked)?;
+        let head = if signers.all_signed(&head).map_err(refused)? {
+            head
+        } else {
+            let again = signers.sign(checked).map_err(refused)?;
+            store.put_checkpoint(Some(head.as_str().as_bytes()), again.as_str().as_bytes())?;
+            again
+        };
         let (journal, chunks) = Journal::open(&journal_dir, edge.size, options.segment_bytes)?;
         let last_recorded_at = match chunks.last().and_then(|chunk| chunk.get(chunk.end() - 1)) {
             Some(bytes) => reader::parse_entry(&journal_dir, edge.size, bytes)?.recorded_at,
@@ -210,7 +219,7 @@ impl Ledger {
         Ok(Self {
             dir: dir.to_path_buf(),
             origin: origin.to_owned(),
-            signer,
+            signers,
             clock,
             options,
             store,
@@ -370,7 +379,13 @@ impl Ledger {
             size: edge.size,
             root: edge.root(),
         };
-        let signed = checkpoint.sign(&[&self.signer], 0);
+        let signed = self
+            .signers
+            .sign(&checkpoint)
+            .map_err(|source| LedgerError::Note {
+                path: self.store.describe(CHECKPOINT),
+                source,
+            })?;
         let in_force = match &current.attempted {
             Some(attempted)
                 if self.store.checkpoint()?.as_deref() == Some(attempted.as_str().as_bytes()) =>
@@ -556,7 +571,7 @@ fn create(
     dir: &Path,
     store: &dyn LogStore,
     origin: &str,
-    signer: &NoteSigner,
+    signers: &Signers,
 ) -> Result<SignedCheckpoint, LedgerError> {
     for name in [JOURNAL, "tile"] {
         let path = dir.join(name);
@@ -576,7 +591,12 @@ fn create(
         size: 0,
         root: edge.root(),
     };
-    let signed = checkpoint.sign(&[signer], 0);
+    let signed = signers
+        .sign(&checkpoint)
+        .map_err(|source| LedgerError::Note {
+            path: store.describe(CHECKPOINT),
+            source,
+        })?;
     store.put_checkpoint(None, signed.as_str().as_bytes())?;
     if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
         sync_dir(parent)?;

@@ -56,6 +56,26 @@ pub enum NoteError {
         /// The names that did sign, joined.
         found: String,
     },
+    /// Only a key that is no longer acceptable signed.
+    #[error(
+        "it is signed only by the retired key `{name}` (key id {key_id}); let the log sign a new checkpoint with its current key"
+    )]
+    Retired {
+        /// The key's name.
+        name: String,
+        /// Its key id in hex.
+        key_id: String,
+    },
+    /// A key that should sign did not, or not with itself.
+    #[error("the key `{name}` (key id {key_id}) did not sign: {reason}")]
+    Signer {
+        /// The key's name.
+        name: String,
+        /// Its key id in hex.
+        key_id: String,
+        /// What happened, and what to do where that is known.
+        reason: String,
+    },
     /// The body is not a checkpoint.
     #[error("not a checkpoint: {0}")]
     Checkpoint(&'static str),
@@ -182,6 +202,16 @@ impl NoteVerifier {
         self.key.as_bytes()
     }
 
+    /// Whether both are the same key under the same name.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.id == other.id
+    }
+
+    /// Whether `signature` is this key's over `text`.
+    pub(crate) fn fits(&self, text: &str, signature: &[u8]) -> bool {
+        self.check(text, signature).is_some()
+    }
+
     /// Checks one signature over the note text; a cosignature gives its time in
     /// seconds since 1970.
     fn check(&self, text: &str, signature: &[u8]) -> Option<Option<u64>> {
@@ -269,7 +299,7 @@ impl NoteSigner {
     /// The signature line over `text`, newline included. A cosignature states
     /// `time`, in seconds since 1970; a plain signature ignores it.
     pub fn sign_line(&self, text: &str, time: u64) -> String {
-        let mut bytes = self.verifier.id.to_vec();
+        let mut bytes = Vec::with_capacity(8 + 64);
         match self.verifier.kind {
             KeyKind::Ed25519 => bytes.extend(self.key.sign(text.as_bytes()).to_bytes()),
             KeyKind::Cosignature => {
@@ -277,12 +307,23 @@ impl NoteSigner {
                 bytes.extend(self.key.sign(cosigned(text, time).as_bytes()).to_bytes());
             }
         }
-        format!(
-            "{LINE_START}{} {}\n",
-            self.verifier.name,
-            STANDARD.encode(bytes)
-        )
+        signature_line(&self.verifier, &bytes)
     }
+
+    /// The plain signature over `text`. A witness's key has none to give.
+    pub(crate) fn sign_text(&self, text: &str) -> Result<Vec<u8>, NoteError> {
+        match self.verifier.kind {
+            KeyKind::Ed25519 => Ok(self.key.sign(text.as_bytes()).to_bytes().to_vec()),
+            KeyKind::Cosignature => Err(NoteError::Key("a witness's key cannot sign a log")),
+        }
+    }
+}
+
+/// The line of a signature, newline included.
+pub(crate) fn signature_line(key: &NoteVerifier, signature: &[u8]) -> String {
+    let mut bytes = key.id.to_vec();
+    bytes.extend(signature);
+    format!("{LINE_START}{} {}\n", key.name, STANDARD.encode(bytes))
 }
 
 impl fmt::Debug for NoteSigner {
@@ -343,6 +384,8 @@ pub struct Note {
 pub struct CheckedSignature {
     /// Name of the key.
     pub name: String,
+    /// Id of the key.
+    pub id: [u8; 4],
     /// Seconds since 1970 at which a witness cosigned.
     pub time: Option<u64>,
 }
@@ -390,6 +433,11 @@ impl Note {
         &self.signatures
     }
 
+    /// The signature lines in order, for keeping.
+    pub(crate) fn into_signatures(self) -> Vec<NoteSignature> {
+        self.signatures
+    }
+
     /// Checks the signatures of `known` keys. Lines of other keys are ignored;
     /// a known key's wrong signature refuses the whole note. Returns which
     /// known keys signed, possibly none.
@@ -409,6 +457,7 @@ impl Note {
             })?;
             checked.push(CheckedSignature {
                 name: line.name.clone(),
+                id: line.id,
                 time,
             });
         }

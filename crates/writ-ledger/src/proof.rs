@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::keys::LogKeys;
 use crate::merkle::{self, Hash, MAX_INCLUSION_HASHES, ProofError};
-use crate::note::{MAX_NOTE_BYTES, NoteError, NoteVerifier};
+use crate::note::{MAX_NOTE_BYTES, NoteError};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
@@ -135,11 +136,11 @@ impl TlogProof {
         &self,
         entry: &[u8],
         origin: &str,
-        log: &NoteVerifier,
+        keys: &LogKeys,
     ) -> Result<&Checkpoint, TlogProofError> {
         let head = self
             .checkpoint
-            .verify(log)
+            .verify_any(keys)
             .map_err(TlogProofError::Checkpoint)?;
         if head.origin != origin {
             return Err(TlogProofError::Origin {
@@ -197,17 +198,17 @@ mod tests {
             assert_eq!(again, proof);
             assert_eq!(
                 again
-                    .verify(b"b", "example.com/log", log.verifier())
+                    .verify(b"b", "example.com/log", &log.verifier().into())
                     .unwrap()
                     .size,
                 3
             );
             assert!(matches!(
-                again.verify(b"x", "example.com/log", log.verifier()),
+                again.verify(b"x", "example.com/log", &log.verifier().into()),
                 Err(TlogProofError::Proof(_))
             ));
             assert!(matches!(
-                again.verify(b"b", "example.com/other", log.verifier()),
+                again.verify(b"b", "example.com/other", &log.verifier().into()),
                 Err(TlogProofError::Origin { .. })
             ));
         }
@@ -223,8 +224,10 @@ mod tests {
             let Ok(changed) = String::from_utf8(bytes) else {
                 continue;
             };
-            let outcome = TlogProof::parse(&changed)
-                .and_then(|p| p.verify(b"b", "example.com/log", log.verifier()).cloned());
+            let outcome = TlogProof::parse(&changed).and_then(|p| {
+                p.verify(b"b", "example.com/log", &log.verifier().into())
+                    .cloned()
+            });
             assert!(outcome.is_err(), "byte {at}");
         }
     }

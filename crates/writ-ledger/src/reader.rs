@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::checkpoint::SignedCheckpoint;
+use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::entry::{Entry, EntryBytes};
 use crate::error::LedgerError;
 use crate::journal::{self, Chunk, JOURNAL};
+use crate::keys::LogKeys;
 use crate::merkle::{self, Hash};
 use crate::proof::TlogProof;
 use crate::store::{CHECKPOINT, DirectoryStore, LogStore};
@@ -73,6 +74,16 @@ impl LedgerReader {
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// The checkpoint, when a current key of the log signed it.
+    pub fn verified(&self, keys: &LogKeys) -> Result<&Checkpoint, LedgerError> {
+        self.head
+            .verify_any(keys)
+            .map_err(|source| LedgerError::Note {
+                path: self.store.describe(CHECKPOINT),
+                source,
+            })
     }
 
     /// The checkpoint, whose signature the caller must check.

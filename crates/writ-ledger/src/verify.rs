@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::entry::Entry;
 use crate::error::LedgerError;
+use crate::keys::LogKeys;
 use crate::merkle::{self, Hash};
-use crate::note::NoteVerifier;
+use crate::note::NoteSignature;
 use crate::store::{CHECKPOINT, DirectoryStore, LogStore};
 use crate::tile::{self, BundleEntries, MAX_LEVELS, TILE_WIDTH, TilePath, level_shape};
 use crate::tree::{self, Nodes, edge_root};
@@ -40,13 +41,20 @@ pub struct VerifyReport {
     pub recorded_at: Option<(i64, i64)>,
     /// Earlier checkpoints that the log was found to extend.
     pub earlier: usize,
+    /// Signature lines of the checkpoint by keys that were not given: nobody
+    /// could check them, and the log does not rest on them.
+    pub unknown_lines: Vec<NoteSignature>,
     /// An append that was cut off and never acknowledged: file and bytes. The
     /// next writer removes it.
     pub unacknowledged: Option<(PathBuf, Range<u64>)>,
 }
 
-/// Verifies the ledger in `dir` against its log key and against any `earlier`
-/// checkpoints the caller holds.
+/// Verifies the ledger in `dir` against its log keys and against any `earlier`
+/// checkpoints the caller holds (those may be signed by retired keys).
+///
+/// Every byte matters, with one exception that the formats demand: signature
+/// lines of keys that are not in `keys` are ignored. They are listed in
+/// [`VerifyReport::unknown_lines`], so that nothing unchecked goes unsaid.
 ///
 /// `progress(done, total)` is called with entry counts, at least once per
 /// 256 entries. [`LedgerError::Damaged`] names file, entry and byte range;
@@ -54,7 +62,7 @@ pub struct VerifyReport {
 /// ledger could not be read, which says nothing about it.
 pub fn verify_log(
     dir: &Path,
-    log: &NoteVerifier,
+    keys: &LogKeys,
     earlier: &[SignedCheckpoint],
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<VerifyReport, LedgerError> {
@@ -67,8 +75,8 @@ pub fn verify_log(
     // The files come first: what a working writer adds later is not asked for,
     // and whatever is listed is about entries that the journal read after has.
     let tiles = inventory::list_files(dir)?;
-    let (head, segments) = inventory::read_heads(dir, &store, log)?;
-    let mut report = verify_parts(&store, head, tiles, &segments, log, earlier, progress)?;
+    let (signed, segments) = inventory::read_heads(dir, &store, keys)?;
+    let mut report = verify_parts(&store, &signed, tiles, &segments, keys, earlier, progress)?;
     report.files += segments.len() as u64;
     report.unacknowledged = segments
         .last()
@@ -87,24 +95,25 @@ pub fn verify_tiles(
     checkpoint: &[u8],
     tiles: BTreeSet<TilePath>,
     pending: &dyn Pending,
-    log: &NoteVerifier,
+    keys: &LogKeys,
     earlier: &[SignedCheckpoint],
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<VerifyReport, LedgerError> {
-    let head = inventory::check_checkpoint(store, checkpoint, log)?;
-    verify_parts(store, head, tiles, pending, log, earlier, progress)
+    let signed = inventory::check_checkpoint(store, checkpoint, keys)?;
+    verify_parts(store, &signed, tiles, pending, keys, earlier, progress)
 }
 
 /// Verifies everything below a checkpoint whose signature was checked.
 fn verify_parts(
     store: &dyn LogStore,
-    head: Checkpoint,
+    signed: &SignedCheckpoint,
     tiles: BTreeSet<TilePath>,
     pending: &dyn Pending,
-    log: &NoteVerifier,
+    keys: &LogKeys,
     earlier: &[SignedCheckpoint],
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<VerifyReport, LedgerError> {
+    let head = signed.unverified().clone();
     let files = 1 + tiles.len() as u64;
     let mut check = Check {
         store,
@@ -127,14 +136,21 @@ fn verify_parts(
     check.pending_tail()?;
     check.leftovers(&edge)?;
     for held in earlier {
-        compare_with_earlier(store, &head, log, held)?;
+        compare_with_earlier(store, &head, keys, held)?;
     }
+    let unknown_lines = signed
+        .unknown_lines(keys.all())
+        .map_err(|source| LedgerError::Note {
+            path: store.describe(CHECKPOINT),
+            source,
+        })?;
     Ok(VerifyReport {
         size: check.next,
         entry_bytes: check.bytes,
         files,
         recorded_at: check.first_at.map(|first| (first, check.last_at)),
         earlier: earlier.len(),
+        unknown_lines,
         unacknowledged: None,
         checkpoint: head,
     })
@@ -504,14 +520,16 @@ impl Check<'_> {
 fn compare_with_earlier(
     store: &dyn LogStore,
     head: &Checkpoint,
-    log: &NoteVerifier,
+    keys: &LogKeys,
     held: &SignedCheckpoint,
 ) -> Result<(), LedgerError> {
     let place = store.describe(CHECKPOINT);
-    let held = held.verify(log).map_err(|source| LedgerError::Note {
-        path: PathBuf::from("the earlier checkpoint"),
-        source,
-    })?;
+    let held = held
+        .verify_any(&keys.as_of_then())
+        .map_err(|source| LedgerError::Note {
+            path: PathBuf::from("the earlier checkpoint"),
+            source,
+        })?;
     let problem = if held.origin != head.origin {
         format!(
             "the earlier checkpoint is of log `{}`, this is `{}`",

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use writ_ledger::{Clock, Ledger, LedgerReader, NoteSigner, Options};
+use writ_ledger::{Clock, Ledger, LedgerReader, Options, Signers};
 use writ_model::Digest;
 
 use crate::error::{RegistryError, Result};
@@ -59,8 +59,8 @@ impl Door {
     /// Makes the ledger of a new store.
     pub(crate) fn create(&mut self, origin: &str, trust: &Trust) -> Result<()> {
         let (clock, lock_timeout) = (Arc::clone(&self.clock), self.lock_timeout);
-        let signer = trust.log_signer(origin)?;
-        let ledger = open_ledger(&self.paths, origin, signer, clock, lock_timeout)?;
+        let signers = trust.log_signers(origin)?;
+        let ledger = open_ledger(&self.paths, origin, signers, clock, lock_timeout)?;
         self.keep(ledger);
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Door {
 fn open_ledger(
     paths: &StorePaths,
     origin: &str,
-    signer: NoteSigner,
+    signers: Signers,
     clock: Arc<dyn Clock>,
     lock_timeout: Duration,
 ) -> Result<Ledger> {
@@ -102,7 +102,13 @@ fn open_ledger(
         lock_timeout,
         ..Options::default()
     };
-    Ok(Ledger::open(&paths.ledger, origin, signer, clock, options)?)
+    Ok(Ledger::open(
+        &paths.ledger,
+        origin,
+        signers,
+        clock,
+        options,
+    )?)
 }
 
 /// Findings blobs from the locker.
@@ -164,12 +170,12 @@ impl Store {
 
     /// Takes the ledger's lock.
     async fn lease(&self, door: &mut Door) -> Result<Arc<Ledger>> {
-        let signer = self.trust.log_signer(&self.origin)?;
+        let signers = self.trust.log_signers(&self.origin)?;
         let (paths, origin) = (door.paths.clone(), self.origin.clone());
         let (clock, lock_timeout) = (Arc::clone(&door.clock), door.lock_timeout);
         // Waiting for another process blocks a thread: not one of the runtime's.
         let ledger = tokio::task::spawn_blocking(move || {
-            open_ledger(&paths, &origin, signer, clock, lock_timeout)
+            open_ledger(&paths, &origin, signers, clock, lock_timeout)
         })
         .await??;
         let ledger = door.keep(ledger);

@@ -322,27 +322,24 @@ pub(crate) fn trusted_head(paths: &StorePaths, trust: &Trust) -> Result<TrustedH
             remedy: "pass the trust directory that belongs to this store",
         });
     }
-    let mut refused = None;
-    for verifier in trust.log_verifiers(&origin)? {
-        match reader.checkpoint().verify(&verifier) {
-            Ok(checkpoint) => {
-                return Ok(TrustedHead {
-                    head: LedgerHead {
-                        size: checkpoint.size,
-                        root: Digest::from_bytes(checkpoint.root.0),
-                    },
-                    origin,
-                });
-            }
-            Err(error) => refused = Some(error),
+    let refused = match reader.checkpoint().verify_any(&trust.log_keys(&origin)?) {
+        Ok(checkpoint) => {
+            return Ok(TrustedHead {
+                head: LedgerHead {
+                    size: checkpoint.size,
+                    root: Digest::from_bytes(checkpoint.root.0),
+                },
+                origin,
+            });
         }
-    }
+        Err(error) => error,
+    };
     Err(RegistryError::Trust {
         path: paths.checkpoint(),
         problem: format!(
             "it is not signed by a log key that {} trusts ({}): the key was swapped, or the ledger was changed",
             trust.path().display(),
-            refused.map_or("there is none".to_owned(), |e| e.to_string())
+            refused
         ),
         remedy: "restore the ledger and the trust directory from the same backup",
     })

@@ -24,7 +24,7 @@ use writ_evidence::key::{
     Algorithm, EcdsaEncoding, LocalSigner, PublicKey, Purpose, Signer, TrustedKey, TrustedKeys,
     load_private_key, save_private_key,
 };
-use writ_ledger::{KeyKind, NoteSigner, NoteVerifier};
+use writ_ledger::{KeyKind, LogKeys, NoteSigner, NoteVerifier, Signers};
 use writ_model::Timestamp;
 
 use crate::error::{RegistryError, Result};
@@ -215,8 +215,8 @@ impl Trust {
         self.signer(WRIT_KEY, &Purpose::Writ(PREVIEW_ENVIRONMENT.to_owned()))
     }
 
-    /// The signer of the checkpoints of the ledger `origin`.
-    pub(crate) fn log_signer(&self, origin: &str) -> Result<NoteSigner> {
+    /// The signers of the checkpoints of the ledger `origin`.
+    pub(crate) fn log_signers(&self, origin: &str) -> Result<Signers> {
         let signer = self.signer(LOG_KEY, &Purpose::Log)?;
         let path = self.path.join(LOG_KEY);
         let unusable = |problem: String| {
@@ -230,11 +230,17 @@ impl Trust {
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem.trim())
             .map_err(|e| unusable(format!("it is not an Ed25519 key: {e}")))?;
         NoteSigner::from_seed(origin, KeyKind::Ed25519, key.as_bytes())
+            .map(Signers::from)
             .map_err(|e| unusable(e.to_string()))
     }
 
+    /// The keys that the checkpoints of the ledger `origin` are checked against.
+    pub(crate) fn log_keys(&self, origin: &str) -> Result<LogKeys> {
+        Ok(LogKeys::new(self.log_verifiers(origin)?))
+    }
+
     /// The verifiers of the checkpoints of the ledger `origin`: every trusted log key.
-    pub(crate) fn log_verifiers(&self, origin: &str) -> Result<Vec<NoteVerifier>> {
+    fn log_verifiers(&self, origin: &str) -> Result<Vec<NoteVerifier>> {
         self.keys
             .iter()
             .filter(|key| key.purposes.contains(&Purpose::Log))

@@ -240,8 +240,8 @@ fn check_ledger(
             }),
         }
     }
-    let verifiers = match trust.log_verifiers(&head.origin) {
-        Ok(verifiers) => verifiers,
+    let keys = match trust.log_keys(&head.origin) {
+        Ok(keys) => keys,
         Err(error) => {
             report
                 .failures
@@ -249,19 +249,10 @@ fn check_ledger(
             return;
         }
     };
-    let mut outcome = None;
-    for verifier in &verifiers {
-        let verified = verify_log(&paths.ledger, verifier, &notes, &mut |done, total| {
-            progress("ledger", done, total);
-        });
-        let other_key = matches!(verified, Err(LedgerError::Note { .. }));
-        outcome = Some(verified);
-        if !other_key {
-            break;
-        }
-    }
-    match outcome {
-        Some(Ok(good)) => {
+    match verify_log(&paths.ledger, &keys, &notes, &mut |done, total| {
+        progress("ledger", done, total);
+    }) {
+        Ok(good) => {
             report.entries = good.size;
             report.ledger_files = good.files;
             report.earlier = good.earlier;
@@ -270,10 +261,9 @@ fn check_ledger(
                 root: Digest::from_bytes(good.checkpoint.root.0),
             });
         }
-        Some(Err(error)) => report
+        Err(error) => report
             .failures
             .push(ledger_failure(error.into(), &checkpoint_file)),
-        None => {}
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::checkpoint::SignedCheckpoint;
 use crate::error::LedgerError;
 use crate::journal::{self, JOURNAL, Segment};
+use crate::keys::LogKeys;
 use crate::lock::LOCK;
-use crate::note::NoteVerifier;
 use crate::store::{CHECKPOINT, DirectoryStore, LogStore, TEMPORARY};
 use crate::tile::TilePath;
 
@@ -19,15 +19,16 @@ const MAX_DEPTH: usize = 12;
 pub(super) fn read_heads(
     dir: &Path,
     store: &DirectoryStore,
-    log: &NoteVerifier,
-) -> Result<(Checkpoint, Vec<Segment>), LedgerError> {
+    keys: &LogKeys,
+) -> Result<(SignedCheckpoint, Vec<Segment>), LedgerError> {
     let mut attempts = 20;
     loop {
         attempts -= 1;
         let bytes = store.checkpoint()?.ok_or_else(|| LedgerError::NotALedger {
             dir: dir.to_path_buf(),
         })?;
-        let head = check_checkpoint(store, &bytes, log)?;
+        let signed = check_checkpoint(store, &bytes, keys)?;
+        let head = signed.unverified();
         let segments = journal::read_from(&dir.join(JOURNAL), 0);
         let fits =
             segments
@@ -39,7 +40,7 @@ pub(super) fn read_heads(
                     _ => true,
                 });
         if fits {
-            return Ok((head, segments?));
+            return Ok((signed, segments?));
         }
         // A writer may have integrated between the two reads: look again.
         if attempts == 0 {
@@ -62,33 +63,19 @@ pub(super) fn read_heads(
     }
 }
 
-/// Every signature line must be the log's: a line that nobody can check is a
-/// place where bytes could change unseen.
+/// Lines of keys in `keys` must fit, and a current one must be there.
 pub(super) fn check_checkpoint(
     store: &dyn LogStore,
     bytes: &[u8],
-    log: &NoteVerifier,
-) -> Result<Checkpoint, LedgerError> {
+    keys: &LogKeys,
+) -> Result<SignedCheckpoint, LedgerError> {
     let refused = |source| LedgerError::Note {
         path: store.describe(CHECKPOINT),
         source,
     };
     let signed = SignedCheckpoint::parse(bytes).map_err(refused)?;
-    let head = signed.verify(log).map_err(refused)?.clone();
-    let (lines, checked) = (
-        signed.signature_count().map_err(refused)?,
-        signed.cosignatures(&[log]).map_err(refused)?.len(),
-    );
-    if lines != checked {
-        let problem = "the checkpoint carries a signature line of a key that was not given";
-        return Err(LedgerError::damaged(
-            store.describe(CHECKPOINT),
-            None,
-            head.body().len() as u64 + 1..bytes.len() as u64,
-            problem,
-        ));
-    }
-    Ok(head)
+    signed.verify_any(keys).map_err(refused)?;
+    Ok(signed)
 }
 
 /// All tiles and bundles in the directory; anything that does not belong there is an error.

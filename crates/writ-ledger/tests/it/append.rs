@@ -11,7 +11,7 @@ use writ_ledger::merkle::verify_consistency;
 use writ_ledger::{LedgerError, LedgerReader, NoteSigner, Options, TlogProof, verify_log};
 
 use crate::support::{
-    Hands, ORIGIN, append, envelope, files, open, open_at, options, signer, temporary, verify,
+    Hands, ORIGIN, append, envelope, files, keys, open, open_at, options, temporary, verify,
 };
 
 #[test]
@@ -101,16 +101,10 @@ fn receipts_prove_their_entry_offline_and_proofs_connect_checkpoints() {
     for index in (0..size + 3).step_by(37).chain([size + 2]) {
         let receipt = TlogProof::parse(&ledger.receipt(index).unwrap().to_text()).unwrap();
         let entry = ledger.read(index).unwrap();
-        let head = receipt
-            .verify(entry.as_bytes(), ORIGIN, signer().verifier())
-            .unwrap();
+        let head = receipt.verify(entry.as_bytes(), ORIGIN, &keys()).unwrap();
         assert!(head.size > index);
         let other = ledger.read((index + 1) % size).unwrap();
-        assert!(
-            receipt
-                .verify(other.as_bytes(), ORIGIN, signer().verifier())
-                .is_err()
-        );
+        assert!(receipt.verify(other.as_bytes(), ORIGIN, &keys()).is_err());
     }
     for old in &heads {
         for new in &heads {
@@ -134,7 +128,7 @@ fn receipts_prove_their_entry_offline_and_proofs_connect_checkpoints() {
         Err(LedgerError::OutOfRange { .. })
     ));
     ledger.close().unwrap();
-    let report = verify_log(dir.path(), signer().verifier(), &heads, &mut |_, _| {}).unwrap();
+    let report = verify_log(dir.path(), &keys(), &heads, &mut |_, _| {}).unwrap();
     assert_eq!(report.earlier, heads.len());
 }
 

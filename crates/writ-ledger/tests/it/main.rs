@@ -5,6 +5,7 @@
 mod append;
 mod crash;
 mod parts;
+mod rotation;
 mod support;
 mod tamper;
 mod vectors;

@@ -7,10 +7,10 @@ use std::ops::{ControlFlow, Range};
 
 use writ_ledger::verify::{Pending, PendingEntry};
 use writ_ledger::{
-    DirectoryStore, Edge, LedgerError, LogStore as _, NoteVerifier, TreeView, verify_tiles,
+    DirectoryStore, Edge, LedgerError, LogKeys, LogStore as _, TreeView, verify_tiles,
 };
 
-use crate::support::{append, files, open, overwrite, signer, temporary, verify};
+use crate::support::{append, files, keys, open, overwrite, temporary, verify};
 
 /// Entries as a database would hold them.
 struct Rows {
@@ -66,18 +66,17 @@ fn tiles(dir: &std::path::Path) -> BTreeSet<writ_ledger::tile::TilePath> {
 fn check(
     dir: &std::path::Path,
     rows: &Rows,
-    key: &NoteVerifier,
+    keys: &LogKeys,
 ) -> Result<writ_ledger::VerifyReport, LedgerError> {
     let store = DirectoryStore::new(dir);
     let note = store.checkpoint()?.unwrap();
-    verify_tiles(&store, &note, tiles(dir), rows, key, &[], &mut |_, _| {})
+    verify_tiles(&store, &note, tiles(dir), rows, keys, &[], &mut |_, _| {})
 }
 
 #[test]
 fn a_log_with_rows_in_place_of_a_journal_verifies() {
     let (dir, rows) = log_with_rows();
-    let signer = signer();
-    let report = check(dir.path(), &rows, signer.verifier()).unwrap();
+    let report = check(dir.path(), &rows, &keys()).unwrap();
     assert_eq!((report.checkpoint.size, report.size), (600, 620));
     // What a further integration wrote before it could commit belongs to the rows.
     let store = DirectoryStore::new(dir.path());
@@ -89,7 +88,7 @@ fn a_log_with_rows_in_place_of_a_journal_verifies() {
     }
     objects.extend(edge.partials());
     store.put(&objects).unwrap();
-    check(dir.path(), &rows, signer.verifier()).unwrap();
+    check(dir.path(), &rows, &keys()).unwrap();
     // The directory alone has no entry that those tiles could be about.
     assert!(matches!(verify(dir.path()), Err(LedgerError::Damaged(_))));
 }
@@ -97,11 +96,10 @@ fn a_log_with_rows_in_place_of_a_journal_verifies() {
 #[test]
 fn rows_that_are_wrong_are_found() {
     let (dir, mut rows) = log_with_rows();
-    let signer = signer();
     // Differs from what the tree signed.
     let kept = rows.entries[3].clone();
     rows.entries[3] = rows.entries[4].clone();
-    let found = check(dir.path(), &rows, signer.verifier());
+    let found = check(dir.path(), &rows, &keys());
     assert!(
         matches!(&found, Err(LedgerError::Damaged(d)) if d.index == Some(593)),
         "{found:?}"
@@ -109,7 +107,7 @@ fn rows_that_are_wrong_are_found() {
     rows.entries[3] = kept;
     // No entry at all.
     rows.entries[25] = b"{}".to_vec();
-    let found = check(dir.path(), &rows, signer.verifier());
+    let found = check(dir.path(), &rows, &keys());
     assert!(
         matches!(&found, Err(LedgerError::Damaged(d)) if d.index == Some(615)),
         "{found:?}"
@@ -117,7 +115,7 @@ fn rows_that_are_wrong_are_found() {
     // Gone, between the checkpoint and what follows.
     rows.entries.drain(..20);
     rows.first = 610;
-    let found = check(dir.path(), &rows, signer.verifier());
+    let found = check(dir.path(), &rows, &keys());
     assert!(
         matches!(&found, Err(LedgerError::Damaged(d)) if d.index == Some(600)),
         "{found:?}"

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use writ_ledger::{
-    Clock, KeyKind, Ledger, LedgerError, NoteSigner, Options, VerifyReport, verify_log,
+    Clock, KeyKind, Ledger, LedgerError, LogKeys, NoteSigner, Options, VerifyReport, verify_log,
 };
 
 pub const ORIGIN: &str = "ledger.example/test";
 
 pub fn signer() -> NoteSigner {
     NoteSigner::from_seed(ORIGIN, KeyKind::Ed25519, &[42; 32]).unwrap()
+}
+
+pub fn keys() -> LogKeys {
+    signer().verifier().into()
 }
 
 /// A clock that stands still until it is set.
@@ -53,7 +57,7 @@ pub fn open(dir: &Path) -> Ledger {
 }
 
 pub fn verify(dir: &Path) -> Result<VerifyReport, LedgerError> {
-    verify_log(dir, signer().verifier(), &[], &mut |_, _| {})
+    verify_log(dir, &keys(), &[], &mut |_, _| {})
 }
 
 /// A small envelope that says which one it is.

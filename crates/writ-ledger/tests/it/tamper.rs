@@ -8,7 +8,7 @@ use writ_ledger::fault::{self, Action};
 use writ_ledger::{Damage, LedgerError, verify_log};
 
 use crate::support::{
-    Hands, append, files, open, open_at, options, overwrite, signer, temporary, verify,
+    Hands, append, files, keys, open, open_at, options, overwrite, temporary, verify,
 };
 
 /// A ledger with full and partial tiles on two levels, stale partial tiles, two
@@ -149,14 +149,8 @@ fn a_rewritten_or_shortened_log_does_not_fit_an_earlier_checkpoint() {
     };
     let held = build(dir.path(), 0..10);
     build(other.path(), 1..30);
-    let against = |path: &Path| {
-        verify_log(
-            path,
-            signer().verifier(),
-            std::slice::from_ref(&held),
-            &mut |_, _| {},
-        )
-    };
+    let against =
+        |path: &Path| verify_log(path, &keys(), std::slice::from_ref(&held), &mut |_, _| {});
     assert_eq!(against(dir.path()).unwrap().earlier, 1);
     let error = against(other.path()).unwrap_err().to_string();
     assert!(error.contains("rewritten"), "{error}");

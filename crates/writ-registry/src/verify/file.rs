@@ -94,18 +94,15 @@ pub async fn verify_file(path: &Path, store: &Store) -> Result<FileCheck> {
         ))
     })?;
     let origin = signed.unverified().origin.clone();
-    let verified = store
-        .trust
-        .log_verifiers(&origin)?
-        .iter()
-        .find_map(|verifier| signed.verify(verifier).ok().cloned());
-    match verified {
-        Some(head) => Ok(FileCheck::Checkpoint {
+    // A file may be old: keys that have retired since count too.
+    let keys = store.trust.log_keys(&origin)?.as_of_then();
+    match signed.verify_any(&keys) {
+        Ok(head) => Ok(FileCheck::Checkpoint {
             origin,
-            head: head_of(&head),
+            head: head_of(head),
         }),
-        None => Err(wrong(format!(
-            "the checkpoint of '{origin}' is not signed by a trusted log key"
+        Err(error) => Err(wrong(format!(
+            "the checkpoint of '{origin}' is not signed by a trusted log key: {error}"
         ))),
     }
 }
@@ -143,24 +140,19 @@ fn proved(proof: &TlogProof, store: &Store) -> Result<FileCheck, String> {
     let entry = ledger
         .read(proof.index)
         .map_err(|e| format!("the entry that it proves cannot be read from the store: {e}"))?;
-    let mut refused = String::from("no log key is trusted");
-    let verifiers = store
+    let keys = store
         .trust
-        .log_verifiers(&store.origin)
+        .log_keys(&store.origin)
+        .map_err(|e| e.to_string())?
+        .as_of_then();
+    let head = proof
+        .verify(entry.as_bytes(), &store.origin, &keys)
         .map_err(|e| e.to_string())?;
-    for verifier in &verifiers {
-        match proof.verify(entry.as_bytes(), &store.origin, verifier) {
-            Ok(head) => {
-                return Ok(FileCheck::Proof {
-                    origin: store.origin.clone(),
-                    index: proof.index,
-                    size: head.size,
-                });
-            }
-            Err(error) => refused = error.to_string(),
-        }
-    }
-    Err(refused)
+    Ok(FileCheck::Proof {
+        origin: store.origin.clone(),
+        index: proof.index,
+        size: head.size,
+    })
 }
 
 fn head_of(checkpoint: &checkpoint::Checkpoint) -> LedgerHead {
