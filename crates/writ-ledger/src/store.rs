@@ -12,10 +12,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::error::LedgerError;
 use crate::fault;
+use crate::lock;
 use crate::tile::TilePath;
+use crate::verify::list_files;
 
 /// Name of the checkpoint.
 pub const CHECKPOINT: &str = "checkpoint";
@@ -25,6 +28,9 @@ pub const TEMPORARY: &str = "tmp";
 
 /// Threads that wait for syncs at the same time.
 const SYNC_THREADS: usize = 16;
+
+/// Age of a temporary file that no writer can still be working on.
+const ABANDONED: Duration = Duration::from_secs(86_400);
 
 /// Most bytes of any object: a full bundle of the largest entries.
 const MAX_OBJECT_BYTES: u64 = 256 * (2 + 65_535);
@@ -56,19 +62,78 @@ pub trait LogStore: Send + Sync {
     fn describe(&self, name: &str) -> PathBuf;
 }
 
-/// The driver for a directory. Only one writer may use it at a time, which the
-/// ledger's lock ensures; readers need no lock.
+/// The driver for a directory; readers need no lock.
 #[derive(Debug, Clone)]
 pub struct DirectoryStore {
     dir: PathBuf,
+    /// How several writers keep out of each other's way; `None` when the
+    /// ledger's lock lets only one be.
+    shared: Option<Shared>,
+}
+
+/// Settings of a directory with several writers.
+#[derive(Debug, Clone)]
+struct Shared {
+    /// Begins the name of every temporary file of this writer, and of no other.
+    mark: String,
+    /// How long to wait while another writer replaces the checkpoint.
+    patience: Duration,
 }
 
 impl DirectoryStore {
-    /// Uses an existing directory.
+    /// Uses an existing directory with one writer at a time, which the ledger's
+    /// lock ensures.
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_path_buf(),
+            shared: None,
         }
+    }
+
+    /// Uses an existing directory that several processes write at once. No
+    /// object ever replaces another, and the checkpoint is replaced under the
+    /// directory's lock; [`LedgerError::Locked`] when another process, paused
+    /// perhaps in the middle of that, does not let it go within `patience`.
+    pub fn shared(dir: &Path, patience: Duration) -> Result<Self, LedgerError> {
+        let mut mark = [0u8; 8];
+        getrandom::fill(&mut mark)
+            .map_err(|e| LedgerError::io("find a name in", dir, io::Error::other(e)))?;
+        remove_abandoned(&dir.join(TEMPORARY));
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            shared: Some(Shared {
+                mark: format!("{}-", hex::encode(mark)),
+                patience,
+            }),
+        })
+    }
+
+    /// All tiles and bundles in the directory; anything that does not belong
+    /// there is [`LedgerError::Damaged`].
+    pub fn list(&self) -> Result<BTreeSet<TilePath>, LedgerError> {
+        list_files(&self.dir)
+    }
+
+    /// Gives a temporary file its name. What other writers may have put there
+    /// meanwhile stays; it must be the same.
+    fn publish(&self, temporary: &Path, target: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+        fault::point("store.rename").map_err(|e| LedgerError::io("rename to", target, e))?;
+        if self.shared.is_none() {
+            return fs::rename(temporary, target)
+                .map_err(|e| LedgerError::io("rename to", target, e));
+        }
+        match fs::hard_link(temporary, target) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                if let Some(old) = read_bounded(target, MAX_OBJECT_BYTES)?
+                    && old != *bytes
+                {
+                    return Err(other_bytes(target, &old));
+                }
+            }
+            Err(e) => return Err(LedgerError::io("link to", target, e)),
+        }
+        fs::remove_file(temporary).map_err(|e| LedgerError::io("remove", temporary, e))
     }
 
     /// Throws away what a crash left half-written. Only for the lock's holder.
@@ -88,7 +153,8 @@ impl DirectoryStore {
         points: [&'static str; 2],
     ) -> Result<(PathBuf, File), LedgerError> {
         let dir = self.dir.join(TEMPORARY);
-        let path = dir.join(name);
+        let mark = self.shared.as_ref().map_or("", |shared| &shared.mark);
+        let path = dir.join(format!("{mark}{name}"));
         let create = || {
             OpenOptions::new()
                 .write(true)
@@ -120,6 +186,32 @@ impl DirectoryStore {
         let file = write().map_err(|e| LedgerError::io("write", &path, e))?;
         Ok((path, file))
     }
+}
+
+/// Removes what writers that are gone left half-written. A file in use is
+/// younger; who finds its file gone nevertheless writes it again.
+fn remove_abandoned(dir: &Path) {
+    let Ok(files) = fs::read_dir(dir) else { return };
+    for file in files.flatten() {
+        let age = file
+            .metadata()
+            .and_then(|file| file.modified())
+            .map(|at| at.elapsed().unwrap_or_default());
+        if age.is_ok_and(|age| age > ABANDONED) {
+            // Only space is at stake.
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
+/// An object that is there with bytes that do not follow from the entries.
+fn other_bytes(target: &Path, old: &[u8]) -> LedgerError {
+    LedgerError::damaged(
+        target,
+        None,
+        0..old.len() as u64,
+        "the file exists already with other bytes than the entries give",
+    )
 }
 
 /// Makes the entries of a directory durable.
@@ -212,18 +304,21 @@ impl LogStore for DirectoryStore {
 
     fn put(&self, objects: &[(TilePath, Vec<u8>)]) -> Result<(), LedgerError> {
         let mut open = Vec::new();
+        let mut changed = BTreeSet::new();
         for (number, (tile, bytes)) in objects.iter().enumerate() {
             let target = self.dir.join(tile.to_string());
+            if self.shared.is_some() {
+                // What another writer put there it may not have made durable yet.
+                let above = target.ancestors().skip(1);
+                changed.extend(
+                    above
+                        .take_while(|dir| dir.starts_with(&self.dir))
+                        .map(Path::to_path_buf),
+                );
+            }
             match read_bounded(&target, MAX_OBJECT_BYTES)? {
                 Some(old) if old == *bytes => continue,
-                Some(old) => {
-                    return Err(LedgerError::damaged(
-                        target,
-                        None,
-                        0..old.len() as u64,
-                        "the file exists already with other bytes than the entries give",
-                    ));
-                }
+                Some(old) => return Err(other_bytes(&target, &old)),
                 None => {}
             }
             let (temporary, file) = self.write_temporary(
@@ -231,22 +326,21 @@ impl LogStore for DirectoryStore {
                 bytes,
                 ["store.temp", "store.temp.torn"],
             )?;
-            open.push((temporary, file, target));
+            open.push((temporary, file, target, bytes));
         }
         let files: Vec<(&Path, &File)> = open
             .iter()
-            .map(|(path, file, _)| (path.as_path(), file))
+            .map(|(path, file, ..)| (path.as_path(), file))
             .collect();
         sync_together(&files, "store.temp.sync")?;
-        let mut changed = BTreeSet::new();
-        for (temporary, _, target) in &open {
-            if let Some(parent) = target.parent().filter(|parent| !changed.contains(*parent)) {
+        let mut ready = BTreeSet::new();
+        for (temporary, _, target, bytes) in &open {
+            if let Some(parent) = target.parent().filter(|parent| !ready.contains(*parent)) {
                 create_dirs(parent, &mut changed)?;
+                ready.insert(parent);
                 changed.insert(parent.to_path_buf());
             }
-            fault::point("store.rename")
-                .and_then(|()| fs::rename(temporary, target))
-                .map_err(|e| LedgerError::io("rename to", target, e))?;
+            self.publish(temporary, target, bytes)?;
         }
         let mut dirs = Vec::new();
         for dir in &changed {
@@ -280,6 +374,12 @@ impl LogStore for DirectoryStore {
 
     fn put_checkpoint(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), LedgerError> {
         let path = self.dir.join(CHECKPOINT);
+        // A process that is paused here keeps the lock, so it can never put an
+        // older checkpoint over a newer one when it goes on.
+        let _lock = match &self.shared {
+            Some(shared) => Some(lock::acquire(&self.dir, shared.patience)?),
+            None => None,
+        };
         if self.checkpoint()?.as_deref() != expected {
             return Err(LedgerError::CheckpointConflict { path });
         }

@@ -24,6 +24,7 @@ use crate::store::{CHECKPOINT, DirectoryStore, LogStore};
 use crate::tile::{self, BundleEntries, MAX_LEVELS, TILE_WIDTH, TilePath, level_shape};
 use crate::tree::{self, Nodes, edge_root};
 
+pub(crate) use inventory::list_files;
 pub use pending::{Pending, PendingEntry};
 
 /// What a verification looked at.
@@ -74,7 +75,7 @@ pub fn verify_log(
     }
     // The files come first: what a working writer adds later is not asked for,
     // and whatever is listed is about entries that the journal read after has.
-    let tiles = inventory::list_files(dir)?;
+    let tiles = list_files(dir)?;
     let (signed, segments) = inventory::read_heads(dir, &store, keys)?;
     let mut report = verify_parts(&store, &signed, tiles, &segments, keys, earlier, progress)?;
     report.files += segments.len() as u64;

@@ -79,7 +79,7 @@ pub(super) fn check_checkpoint(
 }
 
 /// All tiles and bundles in the directory; anything that does not belong there is an error.
-pub(super) fn list_files(dir: &Path) -> Result<BTreeSet<TilePath>, LedgerError> {
+pub(crate) fn list_files(dir: &Path) -> Result<BTreeSet<TilePath>, LedgerError> {
     let mut tiles = BTreeSet::new();
     let mut open = vec![(dir.to_path_buf(), String::new(), 0)];
     while let Some((path, prefix, depth)) = open.pop() {

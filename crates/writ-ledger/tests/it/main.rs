@@ -6,6 +6,7 @@ mod append;
 mod crash;
 mod parts;
 mod rotation;
+mod shared;
 mod support;
 mod tamper;
 mod vectors;
