@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use writ_evidence::statement::Statement;
 use writ_ledger::{LedgerReader, TlogProof};
@@ -47,7 +48,7 @@ pub struct Record {
 }
 
 /// What `writ status` shows of a store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// The ledger's name.
