@@ -1,6 +1,6 @@
 //! What pages and the interface for programs ask a store: parts of lists as of a ledger size.
 
-use writ_model::Timestamp;
+use writ_model::{LedgerHead, Timestamp};
 
 use crate::error::Result;
 use crate::index::lists::{RunRow, TrackedFinding, WritRow};
@@ -15,6 +15,14 @@ impl Store {
     /// The index cannot be read.
     pub async fn indexed(&self) -> Result<u64> {
         Ok(self.index.read().await.position().await?.size)
+    }
+
+    /// The newest signed head whose signature a trusted log key made.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be read, or no trusted key signed it.
+    pub fn verified_head(&self) -> Result<LedgerHead> {
+        Ok(crate::store::trusted_head(&self.paths, &self.trust)?.head)
     }
 
     /// How many entries had been recorded at an instant: to look back, ask everything below it.

@@ -213,13 +213,8 @@ const APPROVALS: Table = Table {
 
 impl Index {
     pub(crate) async fn runs_listed(&self, query: &EventQuery) -> Result<Listed<RunRow>> {
-        self.listed(
-            &RUNS,
-            query,
-            |row| super::lists::run_row(row),
-            |run| run.index,
-        )
-        .await
+        self.listed(&RUNS, query, super::lists::run_row, |run| run.index)
+            .await
     }
 
     pub(crate) async fn decisions_listed(
@@ -231,13 +226,8 @@ impl Index {
     }
 
     pub(crate) async fn writs_listed(&self, query: &EventQuery) -> Result<Listed<WritRow>> {
-        self.listed(
-            &WRITS,
-            query,
-            |row| super::lists::writ_row(row),
-            |writ| writ.index,
-        )
-        .await
+        self.listed(&WRITS, query, super::lists::writ_row, |writ| writ.index)
+            .await
     }
 
     pub(crate) async fn approvals_listed(&self, query: &EventQuery) -> Result<Listed<ApprovalRow>> {
