@@ -9,10 +9,12 @@
 //! verified, so [`Verified`] is the only way to them.
 
 mod envelope;
+mod memo;
 mod verify;
 
 pub use envelope::{Envelope, EnvelopeError, Signature};
-pub use verify::{Verified, VerifyError, verify};
+pub use memo::Memo;
+pub use verify::{Verified, VerifyError, verify, verify_with};
 
 use crate::key::{KeyError, Signer};
 

@@ -47,7 +47,7 @@ pub use disposal::Disposal;
 pub use exemption::{
     Exemption, ExemptionAnswer, ExemptionExpiry, ExemptionGrant, ExemptionRequest,
 };
-pub use key::{KeyAction, KeyStatement};
+pub use key::{KeyAction, KeyStatement, ReplacedKey};
 pub use openvex::{OpenVex, VexJustification, VexStatement, VexStatus, VexVulnerability};
 pub use probe::Probe;
 pub use rejection::Rejection;

@@ -145,10 +145,12 @@ impl Trust {
                 ));
             }
             keys.add(TrustedKey {
+                name: entry.name,
                 key,
                 purposes: entry.purposes,
                 valid_from: entry.valid_from,
                 valid_until: entry.valid_until,
+                revoked: None,
                 encoding: entry.encoding,
             });
         }

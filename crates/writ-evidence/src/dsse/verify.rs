@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Envelope;
+use sha2::{Digest, Sha256};
+
+use super::{Envelope, Memo};
 use crate::key::{KeyId, KeySet, TrustedKey};
 
 /// Most keys that one signature without a known key id is tried against. More would let an
@@ -69,7 +71,7 @@ impl<T> Verified<T> {
         &self.payload_type
     }
 
-    /// The keys that signed, each once, by id.
+    /// The keys that signed, each once, in the order of the envelope.
     pub fn signers(&self) -> &[KeyId] {
         &self.signers
     }
@@ -97,6 +99,35 @@ pub fn verify(
     keys: &KeySet,
     threshold: usize,
 ) -> Result<Verified<Vec<u8>>, VerifyError> {
+    verify_as(envelope, keys, threshold, |key, message, signature| {
+        key.key.verifies(message, signature, key.encoding)
+    })
+}
+
+/// As [`verify`], but computes no signature that `memo` knows to be good. Which keys are believed is
+/// asked of `keys` alone.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(
+    envelope: &Envelope,
+    keys: &KeySet,
+    threshold: usize,
+    memo: &Memo,
+) -> Result<Verified<Vec<u8>>, VerifyError> {
+    let mut digest: Option<[u8; 32]> = None;
+    verify_as(envelope, keys, threshold, |key, message, signature| {
+        let digest = digest.get_or_insert_with(|| Sha256::digest(message).into());
+        memo.verifies(key, digest, message, signature)
+    })
+}
+
+fn verify_as(
+    envelope: &Envelope,
+    keys: &KeySet,
+    threshold: usize,
+    mut verifies: impl FnMut(&TrustedKey, &[u8], &[u8]) -> bool,
+) -> Result<Verified<Vec<u8>>, VerifyError> {
     if threshold == 0 {
         return Err(VerifyError::ZeroThreshold);
     }
@@ -104,14 +135,10 @@ pub fn verify(
     let mut signers: Vec<KeyId> = Vec::new();
     let mut untried = None;
     for (index, signature) in envelope.signatures().iter().enumerate() {
-        let signer_among = |candidates: &[Arc<TrustedKey>]| {
+        let mut signer_among = |candidates: &[Arc<TrustedKey>]| {
             candidates
                 .iter()
-                .find(|candidate| {
-                    candidate
-                        .key
-                        .verifies(&message, &signature.sig, candidate.encoding)
-                })
+                .find(|candidate| verifies(candidate, &message, &signature.sig))
                 .map(|candidate| candidate.key.id())
         };
         // The hint first; a wrong or missing hint only costs time, up to a limit.
@@ -148,7 +175,6 @@ pub fn verify(
             named: named(envelope),
         });
     }
-    signers.sort();
     Ok(Verified {
         content: envelope.payload().to_vec(),
         payload_type: envelope.payload_type().to_owned(),

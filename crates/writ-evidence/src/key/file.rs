@@ -1,4 +1,5 @@
-//! Private keys on disk: PKCS#8 PEM, mode 0600, never through a symbolic link.
+//! Private keys on disk: PKCS#8 PEM or sealed under a passphrase, mode 0600, never through a
+//! symbolic link.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -8,18 +9,55 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use super::passphrase::{Ask, PassphraseSource};
 use super::public::MAX_KEY_DOCUMENT;
+use super::sealed::SealedKey;
 use super::{KeyError, LocalSigner};
 
 /// Permission bits that let anybody but the owner at the file.
 const OTHERS: u32 = 0o077;
+
+/// A private key file as it was read.
+#[derive(Debug)]
+pub enum PrivateKeyFile {
+    /// The key lies open in it.
+    Open(LocalSigner),
+    /// The key is sealed under a passphrase.
+    Sealed(SealedKey),
+}
 
 /// Writes the key to a new file that only its owner may read, durably. Never overwrites.
 ///
 /// # Errors
 /// The file exists already, or cannot be written.
 pub fn save_private_key(signer: &LocalSigner, path: &Path) -> Result<(), KeyError> {
-    let pem = signer.to_pkcs8_pem()?;
+    write(&signer.to_pkcs8_pem()?, path)
+}
+
+/// Writes the key, sealed under a passphrase of at least one byte, as [`save_private_key`] does.
+///
+/// # Errors
+/// As [`save_private_key`], and `passphrases` has none.
+pub fn save_sealed_key(
+    signer: &LocalSigner,
+    path: &Path,
+    passphrases: &dyn PassphraseSource,
+) -> Result<(), KeyError> {
+    let passphrase =
+        passphrases
+            .passphrase(Ask::Seal(path))?
+            .ok_or_else(|| KeyError::NoPassphrase {
+                path: path.to_owned(),
+            })?;
+    if passphrase.is_empty() {
+        return Err(KeyError::Passphrase(
+            "the passphrase is empty: the key would be as good as open".to_owned(),
+        ));
+    }
+    write(&SealedKey::seal(signer, &passphrase)?, path)
+}
+
+fn write(pem: &str, path: &Path) -> Result<(), KeyError> {
     let failed = |reason| {
         move |source| KeyError::File {
             path: path.to_owned(),
@@ -54,12 +92,46 @@ pub fn save_private_key(signer: &LocalSigner, path: &Path) -> Result<(), KeyErro
     Ok(())
 }
 
-/// Reads a private key, refusing files that group or world may read, symbolic links, and anything
-/// that is not a plain small file. The checks are made on the opened file, not on its name.
+/// Reads an open private key; refuses what [`read_private_key`] refuses, and sealed keys.
 ///
 /// # Errors
-/// As stated, or the file does not hold an Ed25519 or P-256 PKCS#8 key.
+/// As [`read_private_key`], and [`KeyError::NoPassphrase`] for a sealed key.
 pub fn load_private_key(path: &Path) -> Result<LocalSigner, KeyError> {
+    match read_private_key(path)? {
+        PrivateKeyFile::Open(signer) => Ok(signer),
+        PrivateKeyFile::Sealed(_) => Err(KeyError::NoPassphrase {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// Reads a private key, and opens a sealed one with the passphrase that `passphrases` gives.
+///
+/// # Errors
+/// As [`read_private_key`]; no passphrase, or a wrong one.
+pub fn open_private_key(
+    path: &Path,
+    passphrases: &dyn PassphraseSource,
+) -> Result<LocalSigner, KeyError> {
+    let sealed = match read_private_key(path)? {
+        PrivateKeyFile::Open(signer) => return Ok(signer),
+        PrivateKeyFile::Sealed(sealed) => sealed,
+    };
+    let passphrase =
+        passphrases
+            .passphrase(Ask::Open(path))?
+            .ok_or_else(|| KeyError::NoPassphrase {
+                path: path.to_owned(),
+            })?;
+    sealed.open(&passphrase).map_err(|error| error.of(path))
+}
+
+/// Reads a private key file, refusing files that group or world may read, symbolic links, and
+/// anything that is not a plain small file. The checks are made on the opened file, not on its name.
+///
+/// # Errors
+/// As stated, or the file does not hold an Ed25519 or P-256 key.
+pub fn read_private_key(path: &Path) -> Result<PrivateKeyFile, KeyError> {
     let failed = |reason| {
         move |source| KeyError::File {
             path: path.to_owned(),
@@ -99,5 +171,12 @@ pub fn load_private_key(path: &Path) -> Result<LocalSigner, KeyError> {
     file.take(limit)
         .read_to_string(&mut pem)
         .map_err(failed("cannot be read"))?;
+    if SealedKey::is_sealed(&pem) {
+        return SealedKey::parse(&pem)
+            .map(PrivateKeyFile::Sealed)
+            .map_err(|error| error.of(path));
+    }
     LocalSigner::from_pkcs8_pem(&pem)
+        .map(PrivateKeyFile::Open)
+        .map_err(|error| error.of(path))
 }

@@ -96,6 +96,36 @@ impl LocalSigner {
             .and_then(Self::from_p256)
     }
 
+    /// Reads an unencrypted PKCS#8 in DER.
+    ///
+    /// # Errors
+    /// Anything but an Ed25519 or P-256 key. The message never holds key material.
+    pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
+        if let Ok(key) = ed25519_dalek::SigningKey::from_pkcs8_der(der) {
+            return Self::from_ed25519(key);
+        }
+        p256::ecdsa::SigningKey::from_pkcs8_der(der)
+            .map_err(|error| malformed(error.to_string()))
+            .and_then(Self::from_p256)
+    }
+
+    /// The key as unencrypted PKCS#8 DER, in memory that is wiped when dropped.
+    ///
+    /// # Errors
+    /// Does not fail for a key that was read or generated.
+    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        match &self.secret {
+            Secret::Ed25519(key) => KeypairBytes {
+                secret_key: key.to_bytes(),
+                public_key: None,
+            }
+            .to_pkcs8_der(),
+            Secret::P256(key) => key.to_pkcs8_der(),
+        }
+        .map(|document| document.to_bytes())
+        .map_err(|error| malformed(error.to_string()))
+    }
+
     /// The key as unencrypted PKCS#8 PEM, in memory that is wiped when dropped.
     ///
     /// # Errors

@@ -78,6 +78,8 @@ impl schemars::JsonSchema for Purpose {
 /// One key, what it is trusted for, and when.
 #[derive(Debug, Clone)]
 pub struct TrustedKey {
+    /// What people call it; empty: its id.
+    pub name: String,
     /// The key.
     pub key: PublicKey,
     /// What it may sign.
@@ -86,6 +88,8 @@ pub struct TrustedKey {
     pub valid_from: Option<Timestamp>,
     /// First moment at which its signatures no longer count; `None`: still do.
     pub valid_until: Option<Timestamp>,
+    /// Why its signatures no longer count from `valid_until` on, when it was revoked.
+    pub revoked: Option<String>,
     /// How its ECDSA signatures are written.
     pub encoding: EcdsaEncoding,
 }
@@ -94,10 +98,12 @@ impl TrustedKey {
     /// A key trusted for one purpose, at any time, with DER signatures.
     pub fn new(key: PublicKey, purpose: Purpose) -> Self {
         Self {
+            name: String::new(),
             key,
             purposes: vec![purpose],
             valid_from: None,
             valid_until: None,
+            revoked: None,
             encoding: EcdsaEncoding::Der,
         }
     }
@@ -107,6 +113,57 @@ impl TrustedKey {
         self.purposes.contains(purpose)
             && self.valid_from.is_none_or(|from| from <= at)
             && self.valid_until.is_none_or(|until| at < until)
+    }
+
+    /// Why a signature of `at` for `purpose` does not count; `None`: it does.
+    pub fn refusal(&self, purpose: &Purpose, at: Timestamp) -> Option<Refusal<'_>> {
+        if !self.purposes.contains(purpose) {
+            return Some(Refusal::Purpose(&self.purposes));
+        }
+        if let Some(from) = self.valid_from.filter(|from| at < *from) {
+            return Some(Refusal::Early(from));
+        }
+        let until = self.valid_until.filter(|until| *until <= at)?;
+        Some(match &self.revoked {
+            Some(reason) => Refusal::Revoked(until, reason),
+            None => Refusal::Retired(until),
+        })
+    }
+}
+
+/// Why a trusted key's signature does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal<'a> {
+    /// The key is trusted for other purposes only.
+    Purpose(&'a [Purpose]),
+    /// The key counts from later on.
+    Early(Timestamp),
+    /// The key was replaced.
+    Retired(Timestamp),
+    /// The key was revoked, and why.
+    Revoked(Timestamp, &'a str),
+}
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Purpose(purposes) => {
+                formatter.write_str("it is trusted only for ")?;
+                for (number, purpose) in purposes.iter().enumerate() {
+                    write!(
+                        formatter,
+                        "{}{purpose}",
+                        if number == 0 { "" } else { ", " }
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Early(from) => write!(formatter, "it counts from {from} on"),
+            Self::Retired(until) => write!(formatter, "it was retired: it counted until {until}"),
+            Self::Revoked(until, reason) => {
+                write!(formatter, "it was revoked from {until} on: {reason}")
+            }
+        }
     }
 }
 

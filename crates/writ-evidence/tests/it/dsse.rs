@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use writ_evidence::dsse::{
-    self, EnvelopeError, MAX_SIGNATURES, VerifyError, pre_authentication_encoding,
+    self, EnvelopeError, MAX_SIGNATURES, Memo, VerifyError, pre_authentication_encoding,
 };
 use writ_evidence::key::EcdsaEncoding;
 use writ_evidence::{
@@ -327,5 +327,35 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Envelope::parse(&bytes);
+    }
+}
+
+/// What a memory holds is the signature, never the belief in the key.
+#[test]
+fn a_memory_of_signatures_believes_nobody() {
+    let (one, two) = (signer(1), signer(2));
+    let memo = Memo::new();
+    let mut envelope = dsse::sign("t", b"body".to_vec(), &one).unwrap();
+    for _ in 0..3 {
+        let verified = dsse::verify_with(&envelope, &trust(&[&one]), 1, &memo).unwrap();
+        assert_eq!(verified.content(), b"body");
+        assert!(dsse::verify_with(&envelope, &trust(&[&two]), 1, &memo).is_err());
+        assert!(dsse::verify_with(&envelope, &trust(&[]), 1, &memo).is_err());
+    }
+    // Another message, another signature, another key: none of them is known.
+    let other = dsse::sign("t", b"other".to_vec(), &one)
+        .unwrap()
+        .to_canonical_json();
+    let mut mixed: Value = serde_json::from_slice(&envelope.to_canonical_json()).unwrap();
+    mixed["payload"] = serde_json::from_slice::<Value>(&other).unwrap()["payload"].clone();
+    let mixed = Envelope::parse(mixed.to_string().as_bytes()).unwrap();
+    assert!(dsse::verify_with(&mixed, &trust(&[&one]), 1, &memo).is_err());
+    assert!(dsse::verify_with(&mixed, &trust(&[&one]), 1, &memo).is_err());
+    // Signers come in the order of the envelope, whatever their ids.
+    dsse::countersign(&mut envelope, &two).unwrap();
+    let signers = [one.key_id(), two.key_id()];
+    for _ in 0..2 {
+        let verified = dsse::verify_with(&envelope, &trust(&[&two, &one]), 2, &memo).unwrap();
+        assert_eq!(verified.signers(), signers);
     }
 }

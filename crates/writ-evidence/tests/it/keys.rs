@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use writ_evidence::key::{KeyError, load_private_key, save_private_key};
+use writ_evidence::key::{
+    KeyError, SignerRef, VaultLogin, VaultSettings, load_private_key, save_private_key,
+};
 use writ_evidence::{
     Algorithm, KeyId, LocalSigner, PublicKey, Purpose, Signer, TrustedKey, TrustedKeys,
 };
@@ -150,4 +152,109 @@ fn a_key_serves_its_purpose_in_its_time() {
     assert_eq!(count("log", 150), 0);
     assert!("writ:".parse::<Purpose>().is_err());
     assert!("root".parse::<Purpose>().is_err());
+}
+
+#[test]
+fn a_refusal_says_why() {
+    let key = LocalSigner::generate(Algorithm::Ed25519).unwrap();
+    let at = Timestamp::from_micros;
+    let key = TrustedKey {
+        valid_from: Some(at(100)),
+        valid_until: Some(at(200)),
+        ..TrustedKey::new(key.public_key().clone(), Purpose::Producer)
+    };
+    let why = |key: &TrustedKey, purpose: &Purpose, time| {
+        key.refusal(purpose, at(time)).map(|why| why.to_string())
+    };
+    for time in [99, 100, 199, 200] {
+        // The two questions never answer differently.
+        assert_eq!(
+            key.serves(&Purpose::Producer, at(time)),
+            why(&key, &Purpose::Producer, time).is_none()
+        );
+    }
+    assert!(
+        why(&key, &Purpose::Log, 150)
+            .unwrap()
+            .contains("only for producer")
+    );
+    assert!(
+        why(&key, &Purpose::Producer, 99)
+            .unwrap()
+            .contains("counts from")
+    );
+    assert!(
+        why(&key, &Purpose::Producer, 200)
+            .unwrap()
+            .contains("was retired")
+    );
+    let revoked = TrustedKey {
+        revoked: Some("the laptop was stolen".to_owned()),
+        ..key
+    };
+    let said = why(&revoked, &Purpose::Producer, 200).unwrap();
+    assert!(
+        said.contains("was revoked") && said.contains("the laptop was stolen"),
+        "{said}"
+    );
+    assert_eq!(why(&revoked, &Purpose::Producer, 199), None);
+}
+
+#[test]
+fn where_a_key_is_can_be_written_and_read() {
+    for text in [
+        "file:log.key",
+        "file:/etc/writ/producer.key",
+        "vault://transit/keys/writ-log?version=3",
+        "vault://team/transit/keys/writ.log",
+    ] {
+        assert_eq!(text.parse::<SignerRef>().unwrap().to_string(), text);
+    }
+    for text in [
+        "",
+        "log.key",
+        "file:",
+        "file:../store/log.key",
+        "file:a\nb",
+        "vault://",
+        "vault://transit/keys/",
+        "vault://transit/sign/x",
+        "vault://transit/../sys/keys/x",
+        "vault://transit/keys/a b",
+        "vault://transit/keys/a?version=0",
+        "vault://transit/keys/a?version=03",
+        "vault://transit/keys/a?version=1&x=2",
+        "vault://transit/keys/a?token=s",
+        "https://vault/v1/transit/keys/a",
+    ] {
+        assert!(text.parse::<SignerRef>().is_err(), "{text}");
+    }
+    assert!(
+        format!("file:{}", "x".repeat(600))
+            .parse::<SignerRef>()
+            .is_err()
+    );
+}
+
+#[test]
+fn settings_of_a_key_service_are_strict() {
+    let read = |text: &str| toml::from_str::<VaultSettings>(text);
+    let full = read(
+        "address = 'https://vault:8200'\nnamespace = 'team/a'\nca_file = 'ca.pem'\ntimeout_seconds = 5\n\
+         [login]\nmethod = 'approle'\nrole_id = 'r'\nsecret_id_file = '/run/secret'\n",
+    )
+    .unwrap();
+    assert_eq!(
+        full.login,
+        Some(VaultLogin::AppRole {
+            mount: "approle".to_owned(),
+            role_id: "r".to_owned(),
+            secret_id_file: Some("/run/secret".into()),
+        })
+    );
+    assert_eq!(read(&toml::to_string(&full).unwrap()).unwrap(), full);
+    // A secret has no place here.
+    assert!(read("token = 'hvs.x'").is_err());
+    assert!(read("[login]\nmethod = 'token'\ntoken = 'hvs.x'").is_err());
+    assert!(read("[login]\nmethod = 'ldap'").is_err());
 }

@@ -9,4 +9,5 @@ mod dsse;
 mod keys;
 mod predicates;
 mod reference;
+mod sealed;
 mod statement;

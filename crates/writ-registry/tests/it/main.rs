@@ -9,4 +9,3 @@ mod faults;
 mod lifecycle;
 mod recording;
 mod tampering;
-mod views;
