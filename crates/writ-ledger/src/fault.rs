@@ -5,8 +5,8 @@
 //! side do not disturb each other.
 
 #[cfg(feature = "fault-injection")]
-/// Every point, in the order in which an append, an integration and a segment
-/// removal pass them.
+/// Every point, in the order in which an append, an integration, a segment
+/// removal and the writing of cosignatures pass them.
 pub const POINTS: &[&str] = &[
     "append.start",
     "journal.rotate.create",
@@ -18,19 +18,21 @@ pub const POINTS: &[&str] = &[
     "journal.synced",
     "append.publish",
     "integrate.start",
+    "integrate.tiles",
     "store.temp",
     "store.temp.torn",
+    "checkpoint.temp",
     "store.temp.sync",
     "store.rename",
     "store.dir.sync",
-    "integrate.tiles",
-    "checkpoint.temp",
     "checkpoint.rename",
     "checkpoint.dir.sync",
     "integrate.checkpoint",
     "journal.remove",
     "partial.remove",
     "integrate.end",
+    "cosigned.temp",
+    "cosigned.rename",
 ];
 
 #[cfg(not(feature = "fault-injection"))]

@@ -371,7 +371,6 @@ impl Ledger {
         }
         filled.extend(objects.iter().map(|(tile, _)| *tile));
         objects.extend(edge.partials());
-        self.store.put(&objects)?;
         fault::point("integrate.tiles").map_err(at)?;
 
         let checkpoint = Checkpoint {
@@ -394,7 +393,8 @@ impl Ledger {
             }
             _ => head.as_ref(),
         };
-        if let Err(e) = self.store.put_checkpoint(
+        if let Err(e) = self.store.publish(
+            &objects,
             Some(in_force.as_str().as_bytes()),
             signed.as_str().as_bytes(),
         ) {
@@ -449,6 +449,17 @@ impl Ledger {
     /// The checkpoint in force; entries beyond its size are not integrated yet.
     pub fn checkpoint(&self) -> SignedCheckpoint {
         SignedCheckpoint::clone(&lock(&self.queue).head)
+    }
+
+    /// The newest checkpoint with witnesses' cosignatures, as it was stored.
+    pub fn cosigned(&self) -> Result<Option<SignedCheckpoint>, LedgerError> {
+        reader::cosigned(self.store.as_ref())
+    }
+
+    /// The store behind this ledger, for what needs no lock: cosignatures,
+    /// publishing, views.
+    pub fn store(&self) -> Arc<dyn LogStore> {
+        Arc::clone(&self.store)
     }
 
     /// The durable entry `index`. It is not checked against the tree here:

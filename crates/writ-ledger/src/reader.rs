@@ -11,9 +11,10 @@ use crate::journal::{self, Chunk, JOURNAL};
 use crate::keys::LogKeys;
 use crate::merkle::{self, Hash};
 use crate::proof::TlogProof;
-use crate::store::{CHECKPOINT, DirectoryStore, LogStore};
+use crate::store::{CHECKPOINT, COSIGNED, DirectoryStore, LogStore};
 use crate::tile::{BundleEntries, TILE_WIDTH, TilePath, width_at};
 use crate::tree::{self, Nodes};
+use crate::view::TreeView;
 
 /// How often a reader looks again when a writer moved the files under it.
 const RETRIES: usize = 20;
@@ -91,6 +92,17 @@ impl LedgerReader {
         &self.head
     }
 
+    /// The newest checkpoint with witnesses' cosignatures, as it is stored now;
+    /// no signature of it has been checked.
+    pub fn cosigned(&self) -> Result<Option<SignedCheckpoint>, LedgerError> {
+        cosigned(&self.store)
+    }
+
+    /// The store that it reads.
+    pub fn store(&self) -> &DirectoryStore {
+        &self.store
+    }
+
     /// How many entries were durable, integrated or not.
     pub fn size(&self) -> u64 {
         self.chunks
@@ -139,6 +151,43 @@ impl LedgerReader {
         receipt(&self.store, &self.head, index)
     }
 
+    /// The offline receipt of an entry under another checkpoint of this log that
+    /// is not newer than [`LedgerReader::checkpoint`], such as a cosigned one.
+    pub fn receipt_under(
+        &self,
+        head: &SignedCheckpoint,
+        index: u64,
+    ) -> Result<TlogProof, LedgerError> {
+        TreeView::new(&self.store, self.head.unverified().size).receipt(head, index)
+    }
+
+    /// The root of the first `size` entries, of integrated ones and of others.
+    /// From the tiles, without reading entries that they cover.
+    pub fn root_at(&self, size: u64) -> Result<Hash, LedgerError> {
+        let integrated = self.head.unverified().size;
+        if size <= integrated {
+            return TreeView::new(&self.store, integrated).root(size);
+        }
+        if size > self.size() {
+            return Err(LedgerError::OutOfRange {
+                what: "size",
+                asked: size,
+                size: self.size(),
+            });
+        }
+        let mut edge = tree::Edge::load(&self.store, self.head.unverified())?;
+        let mut full = Vec::new();
+        for chunk in &self.chunks {
+            for (index, bytes) in chunk.entries(integrated) {
+                if index < size {
+                    edge.push(bytes, &mut full);
+                    full.clear();
+                }
+            }
+        }
+        Ok(edge.root())
+    }
+
     /// The proof that the first `new` entries begin with the first `old` ones.
     pub fn prove_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, LedgerError> {
         consistency(&self.store, self.head.unverified().size, old, new)
@@ -153,6 +202,18 @@ pub(crate) fn parse_checkpoint(
         path: store.describe(CHECKPOINT),
         source,
     })
+}
+
+pub(crate) fn cosigned(store: &dyn LogStore) -> Result<Option<SignedCheckpoint>, LedgerError> {
+    let Some(bytes) = store.cosigned()? else {
+        return Ok(None);
+    };
+    SignedCheckpoint::parse(&bytes)
+        .map(Some)
+        .map_err(|source| LedgerError::Note {
+            path: store.describe(COSIGNED),
+            source,
+        })
 }
 
 /// Takes an entry of the journal apart.

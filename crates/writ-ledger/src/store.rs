@@ -23,6 +23,9 @@ use crate::verify::list_files;
 /// Name of the checkpoint.
 pub const CHECKPOINT: &str = "checkpoint";
 
+/// Name of the checkpoint with witnesses' cosignatures.
+pub const COSIGNED: &str = "cosigned";
+
 /// Directory for files that are being written. Nothing in it belongs to the log.
 pub const TEMPORARY: &str = "tmp";
 
@@ -57,6 +60,28 @@ pub trait LogStore: Send + Sync {
     /// Replaces the checkpoint if it still is `expected`, else
     /// [`LedgerError::CheckpointConflict`].
     fn put_checkpoint(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), LedgerError>;
+
+    /// Writes the last objects of an integration, then the checkpoint that needs
+    /// them: as [`LogStore::put`] and then [`LogStore::put_checkpoint`], for
+    /// drivers that can wait for the disk once for both. When it fails, any
+    /// subset of the objects, and the checkpoint, may have been written.
+    fn publish(
+        &self,
+        objects: &[(TilePath, Vec<u8>)],
+        expected: Option<&[u8]>,
+        new: &[u8],
+    ) -> Result<(), LedgerError> {
+        self.put(objects)?;
+        self.put_checkpoint(expected, new)
+    }
+
+    /// The newest checkpoint with witnesses' cosignatures, `None` when there is
+    /// none. It may be older than [`LogStore::checkpoint`]: witnesses answer later.
+    fn cosigned(&self) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Replaces it. Two that replace it at once leave one of both, whole; what
+    /// is lost can be asked of the witnesses again.
+    fn put_cosigned(&self, new: &[u8]) -> Result<(), LedgerError>;
 
     /// A name for an object that a person can find, for messages.
     fn describe(&self, name: &str) -> PathBuf;
@@ -116,7 +141,7 @@ impl DirectoryStore {
 
     /// Gives a temporary file its name. What other writers may have put there
     /// meanwhile stays; it must be the same.
-    fn publish(&self, temporary: &Path, target: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+    fn give_name(&self, temporary: &Path, target: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
         fault::point("store.rename").map_err(|e| LedgerError::io("rename to", target, e))?;
         if self.shared.is_none() {
             return fs::rename(temporary, target)
@@ -185,6 +210,84 @@ impl DirectoryStore {
         };
         let file = write().map_err(|e| LedgerError::io("write", &path, e))?;
         Ok((path, file))
+    }
+}
+
+/// Objects that have their contents, but not their names yet.
+struct Written<'a> {
+    /// Temporary file, its handle, its name to be, its bytes.
+    files: Vec<(PathBuf, File, PathBuf, &'a [u8])>,
+    /// Directories to make durable.
+    changed: BTreeSet<PathBuf>,
+}
+
+impl Written<'_> {
+    fn files(&self) -> Vec<(&Path, &File)> {
+        self.files
+            .iter()
+            .map(|(path, file, ..)| (path.as_path(), file))
+            .collect()
+    }
+}
+
+impl DirectoryStore {
+    /// Writes those objects that are not there yet under temporary names.
+    fn write_objects<'a>(
+        &self,
+        objects: &'a [(TilePath, Vec<u8>)],
+    ) -> Result<Written<'a>, LedgerError> {
+        let mut files = Vec::new();
+        let mut changed = BTreeSet::new();
+        for (number, (tile, bytes)) in objects.iter().enumerate() {
+            let target = self.dir.join(tile.to_string());
+            if self.shared.is_some() {
+                // What another writer put there it may not have made durable yet.
+                let above = target.ancestors().skip(1);
+                changed.extend(
+                    above
+                        .take_while(|dir| dir.starts_with(&self.dir))
+                        .map(Path::to_path_buf),
+                );
+            }
+            match read_bounded(&target, MAX_OBJECT_BYTES)? {
+                Some(old) if old == *bytes => continue,
+                Some(old) => return Err(other_bytes(&target, &old)),
+                None => {}
+            }
+            let (temporary, file) = self.write_temporary(
+                &number.to_string(),
+                bytes,
+                ["store.temp", "store.temp.torn"],
+            )?;
+            files.push((temporary, file, target, bytes.as_slice()));
+        }
+        Ok(Written { files, changed })
+    }
+
+    /// Gives objects whose contents are durable their names, durably.
+    fn name_objects(&self, written: Written<'_>) -> Result<(), LedgerError> {
+        let Written { files, mut changed } = written;
+        let mut ready = BTreeSet::new();
+        for (temporary, _, target, bytes) in &files {
+            if let Some(parent) = target.parent().filter(|parent| !ready.contains(*parent)) {
+                create_dirs(parent, &mut changed)?;
+                ready.insert(parent);
+                changed.insert(parent.to_path_buf());
+            }
+            self.give_name(temporary, target, bytes)?;
+        }
+        let mut dirs = Vec::new();
+        for dir in &changed {
+            dirs.push((
+                dir,
+                File::open(dir).map_err(|e| LedgerError::io("open", dir, e))?,
+            ));
+        }
+        let dirs: Vec<(&Path, &File)> = dirs
+            .iter()
+            .map(|(path, dir)| (path.as_path(), dir))
+            .collect();
+        sync_together(&dirs, "store.dir.sync")
     }
 }
 
@@ -303,57 +406,9 @@ impl LogStore for DirectoryStore {
     }
 
     fn put(&self, objects: &[(TilePath, Vec<u8>)]) -> Result<(), LedgerError> {
-        let mut open = Vec::new();
-        let mut changed = BTreeSet::new();
-        for (number, (tile, bytes)) in objects.iter().enumerate() {
-            let target = self.dir.join(tile.to_string());
-            if self.shared.is_some() {
-                // What another writer put there it may not have made durable yet.
-                let above = target.ancestors().skip(1);
-                changed.extend(
-                    above
-                        .take_while(|dir| dir.starts_with(&self.dir))
-                        .map(Path::to_path_buf),
-                );
-            }
-            match read_bounded(&target, MAX_OBJECT_BYTES)? {
-                Some(old) if old == *bytes => continue,
-                Some(old) => return Err(other_bytes(&target, &old)),
-                None => {}
-            }
-            let (temporary, file) = self.write_temporary(
-                &number.to_string(),
-                bytes,
-                ["store.temp", "store.temp.torn"],
-            )?;
-            open.push((temporary, file, target, bytes));
-        }
-        let files: Vec<(&Path, &File)> = open
-            .iter()
-            .map(|(path, file, ..)| (path.as_path(), file))
-            .collect();
-        sync_together(&files, "store.temp.sync")?;
-        let mut ready = BTreeSet::new();
-        for (temporary, _, target, bytes) in &open {
-            if let Some(parent) = target.parent().filter(|parent| !ready.contains(*parent)) {
-                create_dirs(parent, &mut changed)?;
-                ready.insert(parent);
-                changed.insert(parent.to_path_buf());
-            }
-            self.publish(temporary, target, bytes)?;
-        }
-        let mut dirs = Vec::new();
-        for dir in &changed {
-            dirs.push((
-                dir,
-                File::open(dir).map_err(|e| LedgerError::io("open", dir, e))?,
-            ));
-        }
-        let dirs: Vec<(&Path, &File)> = dirs
-            .iter()
-            .map(|(path, dir)| (path.as_path(), dir))
-            .collect();
-        sync_together(&dirs, "store.dir.sync")
+        let written = self.write_objects(objects)?;
+        sync_together(&written.files(), "store.temp.sync")?;
+        self.name_objects(written)
     }
 
     fn remove_partials(&self, full: &TilePath) -> Result<(), LedgerError> {
@@ -373,6 +428,15 @@ impl LogStore for DirectoryStore {
     }
 
     fn put_checkpoint(&self, expected: Option<&[u8]>, new: &[u8]) -> Result<(), LedgerError> {
+        self.publish(&[], expected, new)
+    }
+
+    fn publish(
+        &self,
+        objects: &[(TilePath, Vec<u8>)],
+        expected: Option<&[u8]>,
+        new: &[u8],
+    ) -> Result<(), LedgerError> {
         let path = self.dir.join(CHECKPOINT);
         // A process that is paused here keeps the lock, so it can never put an
         // older checkpoint over a newer one when it goes on.
@@ -383,15 +447,47 @@ impl LogStore for DirectoryStore {
         if self.checkpoint()?.as_deref() != expected {
             return Err(LedgerError::CheckpointConflict { path });
         }
+        let written = self.write_objects(objects)?;
         let (temporary, file) =
             self.write_temporary(CHECKPOINT, new, ["checkpoint.temp", "checkpoint.temp"])?;
-        file.sync_all()
-            .map_err(|e| LedgerError::io("sync", &temporary, e))?;
+        // The contents of all files in one wait; the checkpoint gets its name last.
+        let mut files = written.files();
+        files.push((&temporary, &file));
+        sync_together(&files, "store.temp.sync")?;
+        self.name_objects(written)?;
         fault::point("checkpoint.rename")
             .and_then(|()| fs::rename(&temporary, &path))
             .map_err(|e| LedgerError::io("rename to", &path, e))?;
         fault::point("checkpoint.dir.sync").map_err(|e| LedgerError::io("sync", &self.dir, e))?;
         sync_dir(&self.dir)
+    }
+
+    fn cosigned(&self) -> Result<Option<Vec<u8>>, LedgerError> {
+        read_bounded(&self.dir.join(COSIGNED), crate::note::MAX_NOTE_BYTES as u64)
+    }
+
+    fn put_cosigned(&self, new: &[u8]) -> Result<(), LedgerError> {
+        // Whoever asks witnesses need not hold the lock: the holder may clear
+        // the temporary directory under it, and two at once must not share a file.
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let path = self.dir.join(COSIGNED);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{COSIGNED}-{}-{number}", std::process::id());
+        let mut attempts = 3;
+        loop {
+            attempts -= 1;
+            let (temporary, file) =
+                self.write_temporary(&name, new, ["cosigned.temp", "cosigned.temp"])?;
+            let renamed = file
+                .sync_all()
+                .and_then(|()| fault::point("cosigned.rename"))
+                .and_then(|()| fs::rename(&temporary, &path));
+            match renamed {
+                Ok(()) => return sync_dir(&self.dir),
+                Err(e) if e.kind() == io::ErrorKind::NotFound && attempts > 0 => {}
+                Err(e) => return Err(LedgerError::io("write", path, e)),
+            }
+        }
     }
 
     fn describe(&self, name: &str) -> PathBuf {

@@ -7,6 +7,7 @@
 //! leaf hash, then the journal against the entries. The lock file must be
 //! empty; files under `tmp/` are not part of a ledger and are not looked at.
 
+mod cosigned;
 mod inventory;
 mod pending;
 
@@ -42,6 +43,9 @@ pub struct VerifyReport {
     pub recorded_at: Option<(i64, i64)>,
     /// Earlier checkpoints that the log was found to extend.
     pub earlier: usize,
+    /// The newest checkpoint with cosignatures: the log signed it and it leads to
+    /// this tree. Its cosignatures are for a witness policy to check.
+    pub cosigned: Option<SignedCheckpoint>,
     /// Signature lines of the checkpoint by keys that were not given: nobody
     /// could check them, and the log does not rest on them.
     pub unknown_lines: Vec<NoteSignature>,
@@ -139,6 +143,7 @@ fn verify_parts(
     for held in earlier {
         compare_with_earlier(store, &head, keys, held)?;
     }
+    let cosigned = cosigned::check(store, &head, keys)?;
     let unknown_lines = signed
         .unknown_lines(keys.all())
         .map_err(|source| LedgerError::Note {
@@ -148,9 +153,10 @@ fn verify_parts(
     Ok(VerifyReport {
         size: check.next,
         entry_bytes: check.bytes,
-        files,
         recorded_at: check.first_at.map(|first| (first, check.last_at)),
         earlier: earlier.len(),
+        files: files + u64::from(cosigned.is_some()),
+        cosigned,
         unknown_lines,
         unacknowledged: None,
         checkpoint: head,

@@ -22,6 +22,7 @@ use writ_model::{
     SeverityCounts, Subject, Timestamp,
 };
 
+use crate::index::views::CheckStates;
 use crate::index::{Event, Projected};
 
 /// Prefix of Writ's own predicate types.
@@ -550,6 +551,7 @@ fn event(kind: &str, get: &Fields<'_>, item: &EvidenceItem) -> Result<Event, Str
             answer: get.required("answer")?,
             as_of: get.required("asOf")?,
             counts: get.required::<Value>("counts")?.to_string(),
+            states: CheckStates::of_decision(get.0)?.to_text(),
         },
         "approval:v1" => Event::Approval {
             person: by(get)?,

@@ -21,6 +21,7 @@ mod record;
 mod store;
 mod trust;
 mod verify;
+mod views;
 
 pub use error::{RegistryError, Result};
 pub use exempt::{ExemptionAsk, ExemptionReply};
@@ -29,6 +30,11 @@ pub use index::lists::{
     WritRow,
 };
 pub use index::query::{MAX_PAGE, Page, Query};
+pub use index::tracked::{FindingAges, FindingCursor, FindingGroup, FindingsFilter, Standing};
+pub use index::views::{
+    ApprovalRow, COUNT_LIMIT, ChangeRow, CheckState, DecisionStates, EventQuery, Listed, MAX_ROWS,
+    ServiceRow, Total,
+};
 pub use item::item_from_statement;
 pub use ops::HeldCheckpoint;
 pub use read::{EvidenceSet, MIN_PREFIX, Record, Stats};

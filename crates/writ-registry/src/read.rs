@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use writ_evidence::statement::Statement;
 use writ_ledger::{LedgerReader, TlogProof};
@@ -47,7 +48,7 @@ pub struct Record {
 }
 
 /// What `writ status` shows of a store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// The ledger's name.
@@ -376,24 +377,10 @@ pub(crate) fn prefix_digits(id: &str) -> Result<&str> {
     Ok(digits)
 }
 
-/// The root of the first `size` entries, computed from the entries.
+/// The root of the first `size` entries, from the tiles where they have them.
 fn root_at(reader: &LedgerReader, size: u64) -> Result<LedgerHead> {
-    if size > reader.size() {
-        return Err(writ_ledger::LedgerError::OutOfRange {
-            what: "size",
-            asked: size,
-            size: reader.size(),
-        }
-        .into());
-    }
-    let mut hashes = Vec::new();
-    for index in 0..size {
-        hashes.push(writ_ledger::merkle::leaf_hash(
-            reader.read(index)?.as_bytes(),
-        ));
-    }
     Ok(LedgerHead {
         size,
-        root: Digest::from_bytes(writ_ledger::merkle::root_of(&hashes).0),
+        root: Digest::from_bytes(reader.root_at(size)?.0),
     })
 }

@@ -18,6 +18,12 @@ pub struct CodeReview {
     /// The change request's number or URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
+    /// Its title, one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Tickets that it names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tickets: Vec<String>,
     /// The commits of the change.
     pub range: CommitRange,
     /// Tree of the head that was reviewed, as an object id.

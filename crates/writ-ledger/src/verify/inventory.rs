@@ -9,7 +9,7 @@ use crate::error::LedgerError;
 use crate::journal::{self, JOURNAL, Segment};
 use crate::keys::LogKeys;
 use crate::lock::LOCK;
-use crate::store::{CHECKPOINT, DirectoryStore, LogStore, TEMPORARY};
+use crate::store::{CHECKPOINT, COSIGNED, DirectoryStore, LogStore, TEMPORARY};
 use crate::tile::TilePath;
 
 /// Deepest directory nesting below a ledger: `tile/entries/x…/…/N.p/W`.
@@ -100,9 +100,9 @@ pub(crate) fn list_files(dir: &Path) -> Result<BTreeSet<TilePath>, LedgerError> 
             if kind.is_dir() && depth < MAX_DEPTH && (name == "tile" || name.starts_with("tile/")) {
                 open.push((entry.path(), format!("{name}/"), depth + 1));
             } else if kind.is_dir() && (name == TEMPORARY || name == JOURNAL)
-                || kind.is_file() && name == CHECKPOINT
+                || kind.is_file() && (name == CHECKPOINT || name == COSIGNED)
             {
-                // The journal and the checkpoint are read on their own.
+                // The journal and the checkpoints are read on their own.
             } else if kind.is_file() && name == LOCK {
                 let length = entry
                     .metadata()

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use writ_ledger::fault::{self, Action};
-use writ_ledger::merkle::verify_consistency;
+use writ_ledger::merkle::{Hash, leaf_hash, root_of, verify_consistency};
 use writ_ledger::{LedgerError, LedgerReader, NoteSigner, Options, TlogProof, verify_log};
 
 use crate::support::{
@@ -68,6 +68,17 @@ fn what_is_appended_can_be_read_before_and_after_integration_and_reopening() {
 
     let reader = LedgerReader::open(dir.path()).unwrap();
     assert_eq!(reader.size(), size);
+    let leaves: Vec<Hash> = (0..size)
+        .map(|i| leaf_hash(reader.read(i).unwrap().as_bytes()))
+        .collect();
+    for at in [0, 1, 255, 256, 257, 700, size - 6, size - 5, size - 1, size] {
+        let root = root_of(&leaves[..at as usize]);
+        assert_eq!(reader.root_at(at).unwrap(), root, "size {at}");
+    }
+    assert!(matches!(
+        reader.root_at(size + 1),
+        Err(LedgerError::OutOfRange { .. })
+    ));
     assert_eq!(
         reader.read(size - 1).unwrap().envelope(),
         envelope(size - 1)

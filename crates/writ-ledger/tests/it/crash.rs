@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 
 use writ_ledger::fault::{self, Action, POINTS};
-use writ_ledger::{Ledger, LedgerReader, Options, SystemClock};
+use writ_ledger::{KeyKind, Ledger, LedgerReader, NoteSigner, Options, SystemClock};
 
 use crate::support::{open, open_at, options, temporary, verify};
 
@@ -24,6 +24,10 @@ fn writer_options() -> Options {
         segment_bytes: 1_500,
         ..options()
     }
+}
+
+fn witness() -> NoteSigner {
+    NoteSigner::from_seed("witness.example", KeyKind::Cosignature, &[3; 32]).unwrap()
 }
 
 /// Appends `rounds` times one to three envelopes named after `writer`, and
@@ -50,7 +54,11 @@ fn write_entries(
             acknowledged(at.index, name);
         }
         if round % 4 == 3 {
-            ledger.integrate().unwrap();
+            let head = ledger.integrate().unwrap();
+            let line = witness().sign_line(&head.unverified().body(), 1);
+            let cosigned = head.with_line(&line).unwrap();
+            let store = ledger.store();
+            store.put_cosigned(cosigned.as_str().as_bytes()).unwrap();
         }
     }
 }
@@ -163,6 +171,11 @@ fn check(dir: &Path, acknowledged: &[(u64, String)], context: &str) {
         (size, size, None),
         "{context}"
     );
+    // A cosigned checkpoint is the old or the new one, whole.
+    if let Some(cosigned) = report.cosigned {
+        let checked = cosigned.cosignatures(&[witness().verifier()]).unwrap();
+        assert_eq!(checked.len(), 1, "{context}");
+    }
     let names = names(dir);
     assert_eq!(names.len() as u64, size, "{context}");
     for (index, name) in acknowledged {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use writ_ledger::fault::{self, Action};
-use writ_ledger::{Damage, LedgerError, verify_log};
+use writ_ledger::{Damage, KeyKind, LedgerError, NoteSigner, SignedCheckpoint, verify_log};
 
 use crate::support::{
     Hands, append, files, keys, open, open_at, options, overwrite, temporary, verify,
@@ -198,4 +198,49 @@ fn a_writer_does_not_build_upon_damage() {
     }
     overwrite(&newest, &good);
     assert_eq!(open(dir.path()).size(), 262);
+}
+
+#[test]
+fn a_cosigned_checkpoint_must_be_of_this_tree() {
+    let (dir, other) = (temporary(), temporary());
+    let ledger = open(dir.path());
+    append(&ledger, 0..300);
+    let head = ledger.integrate().unwrap();
+    let put = |bytes: &[u8]| ledger.store().put_cosigned(bytes).unwrap();
+    let witness = NoteSigner::from_seed("w.example", KeyKind::Cosignature, &[9; 32]).unwrap();
+    let cosigned = |head: &SignedCheckpoint| {
+        let line = witness.sign_line(&head.unverified().body(), 8);
+        head.with_line(&line).unwrap()
+    };
+    let good = cosigned(&head);
+    put(good.as_str().as_bytes());
+    append(&ledger, 300..310);
+    ledger.integrate().unwrap();
+    let report = verify(dir.path()).unwrap();
+    assert_eq!(report.cosigned.as_ref(), Some(&good));
+    assert_eq!(ledger.cosigned().unwrap().as_ref(), Some(&good));
+
+    // What the log signed must not change; the lines of witnesses are for a policy.
+    let file = dir.path().join("cosigned");
+    let text = good.as_str().as_bytes();
+    let log_part = head.as_str().len();
+    for at in 0..log_part {
+        let mut bad = text.to_vec();
+        bad[at] ^= 1;
+        overwrite(&file, &bad);
+        let error = verify(dir.path()).expect_err(&format!("byte {at}"));
+        assert_eq!(named(&error).0, file, "byte {at}");
+    }
+    // Another history, and one that is longer than the log.
+    let fork = open(other.path());
+    append(&fork, 1..301);
+    put(cosigned(&fork.integrate().unwrap()).as_str().as_bytes());
+    let error = verify(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("rewritten"), "{error}");
+    append(&fork, 301..400);
+    put(cosigned(&fork.integrate().unwrap()).as_str().as_bytes());
+    let error = verify(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("shortened"), "{error}");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(verify(dir.path()).unwrap().cosigned, None);
 }

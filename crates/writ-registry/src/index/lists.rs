@@ -1,5 +1,6 @@
 //! Questions to the index about what people look at: findings, runs, decisions, exemptions.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -13,7 +14,7 @@ use crate::error::Result;
 
 /// A finding as the index keeps it: its life, and enough to show it. The whole finding is in the
 /// locker, under the scan that saw it last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrackedFinding {
     /// Service.
@@ -72,7 +73,7 @@ pub struct FindingsQuery {
 }
 
 /// A recorded run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunRow {
     /// Its evidence id.
@@ -90,7 +91,7 @@ pub struct RunRow {
 }
 
 /// A recorded decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionRow {
     /// Its evidence id (the same digest as its `dec_` id).
@@ -116,7 +117,7 @@ pub struct DecisionRow {
 }
 
 /// A recorded writ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WritRow {
     /// Its evidence id (the same digest as its `wr_` id).
@@ -136,7 +137,7 @@ pub struct WritRow {
 }
 
 /// State of an exemption, apart from expiry, which depends on who asks when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExemptionState {
     /// Waiting for an answer.
@@ -172,7 +173,7 @@ impl ExemptionState {
 }
 
 /// An exemption with its request and its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExemptionRow {
     /// Human number, without `EX-`.
@@ -214,7 +215,7 @@ impl ExemptionRow {
 }
 
 /// Counts for `writ status`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// Evidence items.
@@ -283,20 +284,7 @@ impl Index {
         );
         let rows = self.fetch(text, values).await?;
         rows.iter()
-            .map(|row| {
-                let id = EvidenceId::from_digest(self.digest(row, 0)?);
-                (|| {
-                    Ok(RunRow {
-                        id,
-                        index: unsigned(row, 1)?,
-                        service: row.try_get(2)?,
-                        commit: row.try_get(3)?,
-                        outcome: row.try_get(4)?,
-                        observed_at: Timestamp::from_micros(row.try_get(5)?),
-                    })
-                })()
-                .map_err(|e| self.failed(e))
-            })
+            .map(|row| run_row(row).map_err(|e| self.failed(e)))
             .collect()
     }
 
@@ -313,25 +301,7 @@ impl Index {
         );
         let rows = self.fetch(text, values).await?;
         rows.iter()
-            .map(|row| {
-                let id = EvidenceId::from_digest(self.digest(row, 0)?);
-                (|| {
-                    let answer: &str = row.try_get(7)?;
-                    Ok(DecisionRow {
-                        id,
-                        index: unsigned(row, 1)?,
-                        service: row.try_get(2)?,
-                        environment: row.try_get(3)?,
-                        artifact: optional_digest(row, 4)?,
-                        commit: row.try_get(5)?,
-                        profile: row.try_get(6)?,
-                        answer: json(&format!("\"{answer}\""))?,
-                        as_of: Timestamp::from_micros(row.try_get(8)?),
-                        counts: json(row.try_get(9)?)?,
-                    })
-                })()
-                .map_err(|e| self.failed(e))
-            })
+            .map(|row| decision_row(row).map_err(|e| self.failed(e)))
             .collect()
     }
 
@@ -348,23 +318,7 @@ impl Index {
         );
         let rows = self.fetch(text, values).await?;
         rows.iter()
-            .map(|row| {
-                let id = EvidenceId::from_digest(self.digest(row, 0)?);
-                (|| {
-                    Ok(WritRow {
-                        id,
-                        index: unsigned(row, 1)?,
-                        service: row.try_get(2)?,
-                        environment: row.try_get(3)?,
-                        artifact: optional_digest(row, 4)?,
-                        commit: row.try_get(5)?,
-                        expires_at: row
-                            .try_get::<Option<i64>, _>(6)?
-                            .map(Timestamp::from_micros),
-                    })
-                })()
-                .map_err(|e| self.failed(e))
-            })
+            .map(|row| writ_row(row).map_err(|e| self.failed(e)))
             .collect()
     }
 
@@ -464,6 +418,54 @@ impl Index {
     }
 }
 
+pub(super) fn run_row(row: &SqliteRow) -> sqlx::Result<RunRow> {
+    Ok(RunRow {
+        id: id(row, 0)?,
+        index: unsigned(row, 1)?,
+        service: row.try_get(2)?,
+        commit: row.try_get(3)?,
+        outcome: row.try_get(4)?,
+        observed_at: Timestamp::from_micros(row.try_get(5)?),
+    })
+}
+
+pub(super) fn decision_row(row: &SqliteRow) -> sqlx::Result<DecisionRow> {
+    let answer: &str = row.try_get(7)?;
+    Ok(DecisionRow {
+        id: id(row, 0)?,
+        index: unsigned(row, 1)?,
+        service: row.try_get(2)?,
+        environment: row.try_get(3)?,
+        artifact: optional_digest(row, 4)?,
+        commit: row.try_get(5)?,
+        profile: row.try_get(6)?,
+        answer: json(&format!("\"{answer}\""))?,
+        as_of: Timestamp::from_micros(row.try_get(8)?),
+        counts: json(row.try_get(9)?)?,
+    })
+}
+
+pub(super) fn writ_row(row: &SqliteRow) -> sqlx::Result<WritRow> {
+    Ok(WritRow {
+        id: id(row, 0)?,
+        index: unsigned(row, 1)?,
+        service: row.try_get(2)?,
+        environment: row.try_get(3)?,
+        artifact: optional_digest(row, 4)?,
+        commit: row.try_get(5)?,
+        expires_at: row
+            .try_get::<Option<i64>, _>(6)?
+            .map(Timestamp::from_micros),
+    })
+}
+
+pub(super) fn id(row: &SqliteRow, at: usize) -> sqlx::Result<EvidenceId> {
+    let text: &str = row.try_get(at)?;
+    text.parse()
+        .map(EvidenceId::from_digest)
+        .map_err(|e| sqlx::Error::Decode(Box::new(e)))
+}
+
 fn newest(
     select: &'static str,
     filters: &[(&'static str, Option<&str>)],
@@ -485,7 +487,7 @@ fn newest(
     (text, values)
 }
 
-fn tracked(row: &SqliteRow, fingerprint: Digest) -> sqlx::Result<TrackedFinding> {
+pub(super) fn tracked(row: &SqliteRow, fingerprint: Digest) -> sqlx::Result<TrackedFinding> {
     let state: &str = row.try_get(5)?;
     let severity: i64 = row.try_get(11)?;
     let time = |at| {
@@ -524,12 +526,12 @@ fn unsigned(row: &SqliteRow, at: usize) -> sqlx::Result<u64> {
     Ok(u64::try_from(row.try_get::<i64, _>(at)?).unwrap_or_default())
 }
 
-fn optional_digest(row: &SqliteRow, at: usize) -> sqlx::Result<Option<Digest>> {
+pub(super) fn optional_digest(row: &SqliteRow, at: usize) -> sqlx::Result<Option<Digest>> {
     row.try_get::<Option<&str>, _>(at)?
         .map(|text| text.parse().map_err(|e| sqlx::Error::Decode(Box::new(e))))
         .transpose()
 }
 
-fn json<T: serde::de::DeserializeOwned>(text: &str) -> sqlx::Result<T> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(text: &str) -> sqlx::Result<T> {
     serde_json::from_str(text).map_err(|e| sqlx::Error::Decode(Box::new(e)))
 }

@@ -3,6 +3,7 @@
 //! It can be deleted at any time and comes back with the same rows. Whatever is not the same on a
 //! rebuild (clock, row order, random ids) has no place in it.
 
+mod changes;
 pub(crate) mod db;
 mod dump;
 pub(crate) mod lifecycle;
@@ -11,6 +12,8 @@ mod project;
 pub(crate) mod query;
 mod schema;
 mod streams;
+pub(crate) mod tracked;
+pub(crate) mod views;
 
 use std::path::{Path, PathBuf};
 

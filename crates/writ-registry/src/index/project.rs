@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sqlx::{Row as _, SqliteConnection};
 use writ_model::{Digest, EvidenceItem, Origin, PrincipalId, Timestamp};
 
+use super::changes::apply_change;
 use super::streams::{FindingsSource, apply_scan, signed};
 
 /// What the projector makes of one entry.
@@ -55,6 +56,8 @@ pub(crate) enum Event {
         as_of: Timestamp,
         /// Checks per state, JSON.
         counts: String,
+        /// State of each check, as [`super::views::CheckStates`] writes them.
+        states: String,
     },
     /// A release was authorised.
     Writ {
@@ -135,6 +138,7 @@ pub(crate) async fn apply(
     {
         problem(connection, entry.index, &reason).await?;
     }
+    apply_change(connection, projected).await?;
     apply_event(connection, projected).await
 }
 
@@ -252,9 +256,10 @@ async fn apply_event(connection: &mut SqliteConnection, projected: &Projected) -
             answer,
             as_of,
             counts,
+            states,
         } => sqlx::query(
-            "INSERT INTO decisions (idx, id, service, environment, artifact, commit_id, profile, answer, as_of, counts)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "INSERT INTO decisions (idx, id, service, environment, artifact, commit_id, profile, answer, as_of, counts, states)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(index)
         .bind(id)
@@ -265,7 +270,8 @@ async fn apply_event(connection: &mut SqliteConnection, projected: &Projected) -
         .bind(profile)
         .bind(answer)
         .bind(as_of.micros())
-        .bind(counts),
+        .bind(counts)
+        .bind(states),
         Event::Writ { expires_at } => sqlx::query(
             "INSERT INTO writs (idx, id, service, environment, artifact, commit_id, expires_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",

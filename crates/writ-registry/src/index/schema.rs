@@ -5,7 +5,7 @@
 //! A change here raises [`VERSION`]: the index is then rebuilt beside the old one and swapped.
 
 /// Version of the tables and of the projection that fills them.
-pub(crate) const VERSION: &str = "1";
+pub(crate) const VERSION: &str = "2";
 
 /// Text that compares by bytes, in SQLite's spelling.
 pub(crate) const SQLITE_TEXT: &str = "TEXT COLLATE BINARY";
@@ -23,6 +23,8 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("decisions", "idx"),
     ("writs", "idx"),
     ("runs", "idx"),
+    ("changes", "service, name"),
+    ("change_commits", "service, commit_id"),
     ("cache", "key, idx"),
     ("problems", "idx, problem"),
 ];
@@ -57,6 +59,9 @@ pub(crate) const CREATE: &[&str] = &[
     "CREATE INDEX evidence_commit ON evidence (commit_id, idx)",
     "CREATE INDEX evidence_tree ON evidence (tree, idx)",
     "CREATE INDEX evidence_artifact ON evidence (artifact, idx)",
+    "CREATE INDEX evidence_predicate ON evidence (predicate_type, idx)",
+    "CREATE INDEX evidence_kind ON evidence (evidence_type, idx)",
+    "CREATE INDEX evidence_environment ON evidence (environment, idx) WHERE environment IS NOT NULL",
     "CREATE TABLE subjects (
         idx BIGINT NOT NULL,
         position BIGINT NOT NULL,
@@ -103,6 +108,7 @@ pub(crate) const CREATE: &[&str] = &[
         content BIGINT NOT NULL,
         PRIMARY KEY (stream, fingerprint))",
     "CREATE INDEX findings_fingerprint ON findings (fingerprint, stream)",
+    "CREATE INDEX findings_open ON findings (state, severity, first_seen, fingerprint, stream)",
     "CREATE TABLE exemptions (
         number BIGINT NOT NULL PRIMARY KEY,
         id {text} NOT NULL,
@@ -142,8 +148,11 @@ pub(crate) const CREATE: &[&str] = &[
         profile {text} NOT NULL,
         answer {text} NOT NULL,
         as_of BIGINT NOT NULL,
-        counts {text} NOT NULL)",
+        counts {text} NOT NULL,
+        states {text} NOT NULL)",
     "CREATE INDEX decisions_service ON decisions (service, environment, idx)",
+    "CREATE INDEX decisions_commit ON decisions (commit_id, idx)",
+    "CREATE INDEX decisions_artifact ON decisions (artifact, idx)",
     "CREATE TABLE writs (
         idx BIGINT NOT NULL PRIMARY KEY,
         id {text} NOT NULL,
@@ -161,6 +170,20 @@ pub(crate) const CREATE: &[&str] = &[
         outcome {text} NOT NULL,
         observed_at BIGINT NOT NULL)",
     "CREATE INDEX runs_service ON runs (service, idx)",
+    "CREATE INDEX runs_commit ON runs (commit_id, idx)",
+    "CREATE TABLE changes (
+        service {text} NOT NULL,
+        name {text} NOT NULL,
+        first_index BIGINT NOT NULL,
+        PRIMARY KEY (service, name))",
+    "CREATE INDEX changes_first ON changes (first_index)",
+    "CREATE TABLE change_commits (
+        service {text} NOT NULL,
+        commit_id {text} NOT NULL,
+        name {text} NOT NULL,
+        first_index BIGINT NOT NULL,
+        PRIMARY KEY (service, commit_id))",
+    "CREATE INDEX change_commits_name ON change_commits (service, name, first_index)",
     "CREATE TABLE cache (
         key {text} NOT NULL,
         idx BIGINT NOT NULL,

@@ -137,9 +137,14 @@ pub fn scan(service: &str, observed: i64, found: &[Finding]) -> NewRecord {
 
 /// The canonical payload of a statement about one commit.
 pub fn statement(predicate_type: &str, predicate: Value) -> Vec<u8> {
+    statement_about(&"a".repeat(40), predicate_type, predicate)
+}
+
+/// The canonical payload of a statement about this commit.
+pub fn statement_about(commit: &str, predicate_type: &str, predicate: Value) -> Vec<u8> {
     canonical::to_vec(&json!({
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": "payments", "digest": {"gitCommit": "a".repeat(40), "gitTree": "b".repeat(40)}}],
+        "subject": [{"name": "payments", "digest": {"gitCommit": commit, "gitTree": "b".repeat(40)}}],
         "predicateType": predicate_type,
         "predicate": predicate,
     }))

@@ -9,3 +9,4 @@ mod faults;
 mod lifecycle;
 mod recording;
 mod tampering;
+mod views;
