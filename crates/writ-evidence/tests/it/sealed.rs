@@ -196,7 +196,8 @@ fn what_is_no_sealed_key_is_refused_with_its_reason() {
 
 #[test]
 fn a_changed_seal_does_not_open() {
-    let mut changes: Vec<Box<dyn FnOnce(&mut Value)>> = vec![
+    type Change = Box<dyn FnOnce(&mut Value)>;
+    let mut changes: Vec<Change> = vec![
         Box::new(|json| json["kdf"]["salt"] = json!(STANDARD.encode([1; 32]))),
         Box::new(|json| json["cipher"]["nonce"] = json!(STANDARD.encode([1; 24]))),
         Box::new(|json| json["kdf"]["params"]["N"] = json!(65_536)),
