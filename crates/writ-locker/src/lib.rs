@@ -13,6 +13,7 @@
 mod error;
 mod fs;
 mod record;
+pub mod s3;
 
 use std::io::Read;
 use std::path::PathBuf;

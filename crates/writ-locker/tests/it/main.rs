@@ -8,6 +8,7 @@
 mod crash;
 mod faults;
 mod keep;
+mod s3;
 mod store;
 mod tamper;
 
