@@ -175,7 +175,7 @@ impl From<tokio::task::JoinError> for RegistryError {
     }
 }
 
-fn remedy_for(error: &std::io::Error) -> &'static str {
+pub(crate) fn remedy_for(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
             "; free space and try again"

@@ -1,4 +1,4 @@
-//! Named stopping points inside `record` and `reindex`, for crash tests.
+//! Named stopping points inside `record`, `reindex`, the spool and backups, for crash tests.
 //!
 //! Without the feature `fault-injection` a point is an empty function and nothing can be armed.
 
@@ -16,37 +16,131 @@ pub const POINTS: &[&str] = &[
     "reindex.swapped",
 ];
 
+/// The points of putting one statement with a file into a spool.
+pub const SPOOL_POINTS: &[&str] = &[
+    "spool.start",
+    "spool.blob.temp",
+    "spool.blob.sync",
+    "spool.blob.rename",
+    "spool.blob.dir",
+    "spool.item.temp",
+    "spool.item.sync",
+    "spool.item.rename",
+    "spool.item.dir",
+    "spool.end",
+];
+
+/// The points of delivering a spool.
+pub const DELIVER_POINTS: &[&str] = &[
+    "deliver.start",
+    "deliver.sent",
+    "deliver.noted",
+    "deliver.removed",
+    "deliver.gap.made",
+    "deliver.gap.noted",
+    "deliver.gap.sent",
+    "deliver.end",
+];
+
+/// The points of making a backup and of restoring one.
+pub const BACKUP_POINTS: &[&str] = &[
+    "backup.head",
+    "backup.object.sync",
+    "backup.object.rename",
+    "backup.objects",
+    "backup.checked",
+    "backup.manifest.sync",
+    "backup.manifest.rename",
+    "backup.end",
+    "restore.copied",
+    "restore.verified",
+    "restore.indexed",
+    "restore.renamed",
+];
+
 #[cfg(not(feature = "fault-injection"))]
 #[inline(always)]
 pub(crate) fn point(_name: &'static str) {}
 
+#[cfg(not(feature = "fault-injection"))]
+#[inline(always)]
+pub(crate) fn step(_name: &'static str) -> std::io::Result<()> {
+    Ok(())
+}
+
 #[cfg(feature = "fault-injection")]
-pub use armed::arm;
+pub use armed::{arm, arm_failure, disarm};
 #[cfg(feature = "fault-injection")]
-pub(crate) use armed::point;
+pub(crate) use armed::{point, step};
 
 #[cfg(feature = "fault-injection")]
 mod armed {
+    use std::io;
     use std::sync::Mutex;
 
-    static ARMED: Mutex<Option<(String, u32)>> = Mutex::new(None);
+    #[derive(Clone, Copy)]
+    enum Action {
+        Kill,
+        Fail(io::ErrorKind),
+    }
+
+    struct Armed {
+        point: String,
+        passes: u32,
+        action: Action,
+    }
+
+    static ARMED: Mutex<Option<Armed>> = Mutex::new(None);
+
+    fn set(armed: Option<Armed>) {
+        if let Ok(mut slot) = ARMED.lock() {
+            *slot = armed;
+        }
+    }
 
     /// Ends the process, as by `kill -9`, when `point` is passed for the `pass`-th time (from 1).
     pub fn arm(point: &str, pass: u32) {
-        if let Ok(mut armed) = ARMED.lock() {
-            *armed = Some((point.to_owned(), pass));
+        set(Some(Armed {
+            point: point.to_owned(),
+            passes: pass,
+            action: Action::Kill,
+        }));
+    }
+
+    /// Lets the step at `point` fail with an error of the operating system when it is passed for
+    /// the `pass`-th time (from 1), and at every later pass. Only file operations can fail.
+    pub fn arm_failure(point: &str, pass: u32, error: io::ErrorKind) {
+        set(Some(Armed {
+            point: point.to_owned(),
+            passes: pass,
+            action: Action::Fail(error),
+        }));
+    }
+
+    /// Lets nothing happen any more.
+    pub fn disarm() {
+        set(None);
+    }
+
+    pub(crate) fn step(name: &'static str) -> io::Result<()> {
+        let Ok(mut slot) = ARMED.lock() else {
+            return Ok(());
+        };
+        let Some(armed) = slot.as_mut().filter(|armed| armed.point == name) else {
+            return Ok(());
+        };
+        armed.passes = armed.passes.saturating_sub(1);
+        if armed.passes > 0 {
+            return Ok(());
+        }
+        match armed.action {
+            Action::Kill => std::process::abort(),
+            Action::Fail(kind) => Err(io::Error::from(kind)),
         }
     }
 
     pub(crate) fn point(name: &'static str) {
-        let Ok(mut armed) = ARMED.lock() else { return };
-        if let Some((point, passes)) = armed.as_mut()
-            && point == name
-        {
-            *passes = passes.saturating_sub(1);
-            if *passes == 0 {
-                std::process::abort();
-            }
-        }
+        // A point between file operations has nothing to fail with.
+        let _ = step(name);
     }
 }

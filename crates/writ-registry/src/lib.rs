@@ -8,6 +8,7 @@
 //! how it is made (the pipeline).
 
 mod door;
+mod durable;
 pub mod error;
 mod exempt;
 #[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
@@ -18,6 +19,7 @@ mod item;
 mod ops;
 mod read;
 mod record;
+pub mod spool;
 mod store;
 mod trust;
 mod verify;
