@@ -475,7 +475,9 @@ struct CheckedRecord {
 }
 
 /// Predicates that Writ knows must have their shape; of its own it must know them.
-pub(crate) fn validate(statement: &Statement<serde_json::Value>) -> std::result::Result<(), String> {
+pub(crate) fn validate(
+    statement: &Statement<serde_json::Value>,
+) -> std::result::Result<(), String> {
     let kind = statement.predicate_type.as_str();
     if kind == Reference::URI {
         return Ok(());

@@ -182,7 +182,10 @@ impl Spool {
                         "{shown:?} is larger, or has more company, than a spool may have"
                     )));
                 }
-                if places.last().is_some_and(|last| last.number >= place.number) {
+                if places
+                    .last()
+                    .is_some_and(|last| last.number >= place.number)
+                {
                     return Err(damaged(format!("{shown:?} is out of order")));
                 }
                 take_item(&mut entry, into, &place, &shown).map_err(unreadable_or(archive))?;
@@ -236,10 +239,7 @@ impl Spool {
         }
         self.make_room(fresh.len() as u64, needed)?;
         for digest in blobs.keys() {
-            let (from, to) = (
-                from.join("blobs").join(digest.to_hex()),
-                self.blob(*digest),
-            );
+            let (from, to) = (from.join("blobs").join(digest.to_hex()), self.blob(*digest));
             fs::rename(&from, &to).map_err(|e| SpoolError::io("rename to", to, e))?;
         }
         durable::sync_dir(&self.blobs())?;
@@ -389,4 +389,3 @@ pub fn waits_in(path: &Path) -> u64 {
         .filter(|name| Place::parse(name).is_some())
         .count() as u64
 }
-

@@ -105,11 +105,7 @@ impl Spool {
     /// # Errors
     /// Another process delivers; an item is damaged or was not taken (what is behind it waits, so
     /// that the order is kept); the disk refuses. Running it again is always safe.
-    pub async fn deliver<D: Destination>(
-        &self,
-        to: &D,
-        signer: &dyn Signer,
-    ) -> Result<Delivery> {
+    pub async fn deliver<D: Destination>(&self, to: &D, signer: &dyn Signer) -> Result<Delivery> {
         let _turn = self.have_to_itself("delivers or exports it")?;
         fault::point("deliver.start");
         let mut delivery = Delivery {
@@ -211,7 +207,10 @@ impl Spool {
             if !self.has(blob.digest)? {
                 return Err(SpoolError::Damaged {
                     path: self.blob(blob.digest),
-                    problem: format!("it is gone or was changed, and {} needs it", item.id.short()),
+                    problem: format!(
+                        "it is gone or was changed, and {} needs it",
+                        item.id.short()
+                    ),
                 });
             }
         }
@@ -287,8 +286,9 @@ impl Spool {
             let failure = Undelivered {
                 at: None,
                 refused: false,
-                cause: "the destination acknowledged other statements than were sent; they are kept"
-                    .to_owned(),
+                cause:
+                    "the destination acknowledged other statements than were sent; they are kept"
+                        .to_owned(),
             };
             return Err(self.undelivered(&batch[0], failure, delivery)?);
         }
@@ -323,7 +323,10 @@ impl Spool {
     ) -> Result<()> {
         let mut state = self.state()?;
         if !state.delivered.is_empty() || !state.aside.is_empty() {
-            let head = to.head().await.map_err(|failure| untold(delivery, failure))?;
+            let head = to
+                .head()
+                .await
+                .map_err(|failure| untold(delivery, failure))?;
             self.make_gap(&state, head, signer)?;
             fault::point("deliver.gap.made");
             forget_told(&mut state);

@@ -80,7 +80,9 @@ pub enum SpoolError {
         left: u64,
     },
     /// The record of the delivery itself could not be delivered. It is kept and goes first next time.
-    #[error("{delivered} statements were delivered, but the record of the delivery was not: {cause}; it is kept, run the command again")]
+    #[error(
+        "{delivered} statements were delivered, but the record of the delivery was not: {cause}; it is kept, run the command again"
+    )]
     GapUndelivered {
         /// Statements delivered in this go.
         delivered: u64,

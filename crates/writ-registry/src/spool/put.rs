@@ -69,8 +69,7 @@ impl Spool {
     ) -> Result<Spooled> {
         fault::point("spool.start");
         let now = self.now();
-        let sealed =
-            check::seal(&record.input, signer, keys, now).map_err(SpoolError::Refused)?;
+        let sealed = check::seal(&record.input, signer, keys, now).map_err(SpoolError::Refused)?;
         let _lock = self.lock()?;
         if let Some(known) = self.waiting(sealed.id, &sealed.signer.to_string())? {
             return Ok(known);
@@ -144,7 +143,10 @@ impl Spool {
             // A damaged file is no reason to refuse a whole one.
             if let Ok(item) = Item::read(&place.path(&self.items()))
                 && item.signer == signer
-                && item.blobs.iter().all(|blob| self.blob(blob.digest).exists())
+                && item
+                    .blobs
+                    .iter()
+                    .all(|blob| self.blob(blob.digest).exists())
             {
                 return Ok(Some(Spooled {
                     id,
@@ -191,7 +193,9 @@ impl Spool {
     }
 
     fn stage(&self, body: &BlobBody, media_type: &str) -> Result<Staged> {
-        let printable = media_type.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        let printable = media_type
+            .bytes()
+            .all(|b| b.is_ascii_graphic() || b == b' ');
         if media_type.is_empty() || media_type.len() > 255 || !printable {
             return Err(SpoolError::Refused(
                 "a media type has 1 to 255 bytes of printable ASCII".to_owned(),
@@ -261,7 +265,9 @@ impl Spool {
         match self.make_room(1, needed) {
             Err(error) => Ok(error),
             // Cannot be: what is larger than the limit does not fit under it.
-            Ok(()) => Ok(SpoolError::Refused("a file behind it is too large".to_owned())),
+            Ok(()) => Ok(SpoolError::Refused(
+                "a file behind it is too large".to_owned(),
+            )),
         }
     }
 }

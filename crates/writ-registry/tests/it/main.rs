@@ -8,5 +8,7 @@ mod exemptions;
 mod faults;
 mod lifecycle;
 mod recording;
+mod spool;
+mod spool_archive;
 mod tampering;
 mod views;
