@@ -103,10 +103,10 @@ pub struct Global {
     /// Pipeline definition [default: writ.toml at the repository's root].
     #[arg(long, value_name = "FILE", global = true, env = "WRIT_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Store of an embedded installation [default: $XDG_DATA_HOME/writ/store].
-    #[arg(long, value_name = "DIR", global = true, env = "WRIT_STORE")]
+    /// Store: its directory, or a .toml file that names its parts [default: $XDG_DATA_HOME/writ/store].
+    #[arg(long, value_name = "PATH", global = true, env = "WRIT_STORE")]
     pub store: Option<PathBuf>,
-    /// Keys and trust roots; never inside the store [default: $XDG_DATA_HOME/writ/trust].
+    /// Keys and trust roots; never inside the store [default: what the store's file names, else $XDG_DATA_HOME/writ/trust].
     #[arg(long, value_name = "DIR", global = true, env = "WRIT_TRUST")]
     pub trust: Option<PathBuf>,
     /// Controls bundle in a directory instead of the one that ships.

@@ -83,8 +83,12 @@ impl Context {
             Some(path) => path.clone(),
             None => base("XDG_DATA_HOME", ".local/share")?.join("writ/store"),
         };
-        let trust = match &global.trust {
-            Some(path) => path.clone(),
+        // A file that names a store's parts may name its keys too.
+        let named = writ_registry::StoreConfig::at(&store)
+            .map_err(|error| edge::usage(edge::chain(&error)))?
+            .trust;
+        let trust = match global.trust.clone().or(named) {
+            Some(path) => path,
             None => base("XDG_DATA_HOME", ".local/share")?.join("writ/trust"),
         };
         let cache = base("XDG_CACHE_HOME", ".cache")?.join("writ");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use writ_evidence::predicate::{Definition, DefinitionKind, FileRef};
 use writ_evidence::statement::StatementError;
 use writ_evidence::{Predicate as _, ResourceDescriptor, Statement};
-use writ_locker::{FsLocker, Locker as _};
+use writ_locker::Locker;
 use writ_model::{
     Answer, BundleRef, Decision, DecisionId, Digest, EvidenceItem, Finding, Span, Subject,
     Timestamp, WritId,
@@ -200,7 +200,7 @@ pub struct Replayed {
 pub async fn replay_recorded(store: &Store, id: &str) -> Result<Replayed, EvaluateError> {
     let recorded = recorded_decision(store, id).await?;
     let locker = store.shared_locker();
-    let manifest = read_blob(&locker, recorded.inputs)
+    let manifest = read_blob(locker.as_ref(), recorded.inputs)
         .and_then(|bytes| {
             serde_json::from_slice::<Manifest>(&bytes)
                 .map_err(|error| format!("it is not an inputs manifest: {error}"))
@@ -458,14 +458,14 @@ fn kind(mut subject: ResourceDescriptor, kind: &str) -> ResourceDescriptor {
     subject
 }
 
-fn read_blob(locker: &FsLocker, digest: Digest) -> Result<Vec<u8>, String> {
+fn read_blob(locker: &dyn Locker, digest: Digest) -> Result<Vec<u8>, String> {
     locker
         .get_bytes(digest, MAX_BUNDLE_BYTES)
         .map_err(|error| error.to_string())
 }
 
 /// Findings straight from the locker.
-struct LockerFindings(Arc<FsLocker>);
+struct LockerFindings(Arc<dyn Locker>);
 
 impl FindingsSource for LockerFindings {
     fn findings(&self, digest: &Digest) -> Result<Cow<'_, [Finding]>, String> {
@@ -493,7 +493,7 @@ impl FindingsSource for StoreLoader {
 
 impl ReplayLoader for StoreLoader {
     fn bundle(&self, reference: &BundleRef) -> Result<Bundle, String> {
-        let locker = &self.findings.0;
+        let locker = self.findings.0.as_ref();
         let list = read_blob(locker, reference.digest)?;
         let list = String::from_utf8(list).map_err(|error| error.to_string())?;
         let mut files = BTreeMap::new();

@@ -255,6 +255,13 @@ impl Locker for FsLocker {
         self.all_objects()
     }
 
+    fn place(&self, digest: Option<Digest>) -> PathBuf {
+        match digest {
+            Some(digest) => self.object_path(digest),
+            None => self.path.clone(),
+        }
+    }
+
     fn verify_all(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report, LockerError> {
         self.verify_everything(progress)
     }

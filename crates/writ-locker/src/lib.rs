@@ -153,6 +153,9 @@ pub trait Locker: Send + Sync {
     /// The store cannot be listed.
     fn list(&self) -> Result<Vec<Digest>, LockerError>;
 
+    /// Where an object lies or would lie, or the locker itself: for messages.
+    fn place(&self, digest: Option<Digest>) -> PathBuf;
+
     /// Reads and checks every byte of the store. `progress` is called now and then.
     ///
     /// # Errors

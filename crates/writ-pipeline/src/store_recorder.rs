@@ -12,7 +12,6 @@ use writ_evidence::predicate::{
 };
 use writ_evidence::reference::{Holds, Reference};
 use writ_evidence::statement::{Predicate, ResourceDescriptor, Statement};
-use writ_locker::Locker as _;
 use writ_model::{Digest, EvidenceId, EvidenceItem, EvidenceType, Origin, Outcome, Subject};
 use writ_registry::{Blob, NewRecord, Store};
 

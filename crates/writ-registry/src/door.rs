@@ -7,14 +7,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use writ_ledger::{Clock, Ledger, LedgerReader, Options, Signers};
+use writ_ledger::Clock;
+use writ_locker::Locker;
 use writ_model::Digest;
 
 use crate::error::{RegistryError, Result};
 use crate::fault;
 use crate::index::{FindingsSource, Index, Recorded, lifecycle::Seen, side_files};
 use crate::item::Reader;
-use crate::store::{Store, StoreOptions, StorePaths, mark};
+use crate::log::{Log, LogView, LogWriter};
+use crate::open::mark;
+use crate::store::{Store, StoreOptions};
 use crate::trust::Trust;
 
 /// Idle time after which the lock is given back.
@@ -32,24 +35,24 @@ const CHUNK: usize = 1_024;
 /// Bytes of envelopes that are projected in one transaction.
 const CHUNK_BYTES: usize = 8 << 20;
 
-/// The ledger, when this process is the writer.
+/// The log, and the writer's side of it while this process may append.
 pub(crate) struct Door {
-    paths: StorePaths,
+    log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     lock_timeout: Duration,
     lease: Option<Lease>,
 }
 
 struct Lease {
-    ledger: Arc<Ledger>,
+    writer: Arc<dyn LogWriter>,
     opened: Instant,
     used: Instant,
 }
 
 impl Door {
-    pub(crate) fn new(paths: &StorePaths, options: &StoreOptions) -> Self {
+    pub(crate) fn new(log: Arc<dyn Log>, options: &StoreOptions) -> Self {
         Self {
-            paths: paths.clone(),
+            log,
             clock: Arc::clone(&options.clock),
             lock_timeout: options.lock_timeout,
             lease: None,
@@ -57,66 +60,39 @@ impl Door {
     }
 
     /// Makes the ledger of a new store.
-    pub(crate) fn create(&mut self, origin: &str, trust: &Trust) -> Result<()> {
-        let (clock, lock_timeout) = (Arc::clone(&self.clock), self.lock_timeout);
-        let signers = trust.log_signers(origin)?;
-        let ledger = open_ledger(&self.paths, origin, signers, clock, lock_timeout)?;
-        self.keep(ledger);
-        Ok(())
+    pub(crate) async fn create(&mut self, origin: &str, trust: &Trust) -> Result<()> {
+        self.open(origin, trust).await.map(|_| ())
     }
 
-    fn keep(&mut self, ledger: Ledger) -> Arc<Ledger> {
-        let ledger = Arc::new(ledger);
+    async fn open(&mut self, origin: &str, trust: &Trust) -> Result<Arc<dyn LogWriter>> {
+        let signers = trust.log_signers(origin)?;
+        let writer = self
+            .log
+            .writer(origin, signers, Arc::clone(&self.clock), self.lock_timeout)
+            .await?;
         let now = Instant::now();
         self.lease = Some(Lease {
-            ledger: Arc::clone(&ledger),
+            writer: Arc::clone(&writer),
             opened: now,
             used: now,
         });
-        ledger
+        Ok(writer)
     }
 
-    /// Integrates what is pending and gives the lock back.
+    /// Integrates what is pending and lets other writers in.
     pub(crate) async fn release(&mut self) -> Result<()> {
-        let Some(lease) = self.lease.take() else {
-            return Ok(());
-        };
-        tokio::task::spawn_blocking(move || match Arc::try_unwrap(lease.ledger) {
-            Ok(ledger) => ledger.close().map(|_| ()),
-            // Nobody keeps the ledger beyond the door; its last owner closes it.
-            Err(shared) => shared.integrate().map(|_| ()),
-        })
-        .await??;
-        Ok(())
+        match self.lease.take() {
+            Some(lease) => lease.writer.close().await,
+            None => Ok(()),
+        }
     }
-}
-
-fn open_ledger(
-    paths: &StorePaths,
-    origin: &str,
-    signers: Signers,
-    clock: Arc<dyn Clock>,
-    lock_timeout: Duration,
-) -> Result<Ledger> {
-    let options = Options {
-        lock_timeout,
-        ..Options::default()
-    };
-    Ok(Ledger::open(
-        &paths.ledger,
-        origin,
-        signers,
-        clock,
-        options,
-    )?)
 }
 
 /// Findings blobs from the locker.
-pub(crate) struct LockerFindings(pub(crate) Arc<writ_locker::FsLocker>);
+pub(crate) struct LockerFindings(pub(crate) Arc<dyn Locker>);
 
 impl FindingsSource for LockerFindings {
     fn seen(&self, digest: Digest) -> std::result::Result<Vec<Seen>, String> {
-        use writ_locker::Locker as _;
         let blob = self
             .0
             .get_bytes(digest, crate::findings::MAX_BYTES)
@@ -142,45 +118,37 @@ impl FindingsSource for LockerFindings {
 }
 
 impl Store {
-    /// The ledger with the lock held and the index up to date. The door must be locked.
-    pub(crate) async fn enter(&self, door: &mut Door) -> Result<Arc<Ledger>> {
+    /// The log open for appending and, where writers take turns, the index up to date. The door
+    /// must be locked.
+    pub(crate) async fn enter(&self, door: &mut Door) -> Result<Arc<dyn LogWriter>> {
         self.writable()?;
         let now = Instant::now();
         if let Some(lease) = &mut door.lease {
-            if now.duration_since(lease.opened) < TURN {
+            if !self.log.takes_turns() || now.duration_since(lease.opened) < TURN {
                 lease.used = now;
-                return Ok(Arc::clone(&lease.ledger));
+                return Ok(Arc::clone(&lease.writer));
             }
             door.release().await?;
             tokio::time::sleep(PAUSE).await;
         }
-        let ledger = self.lease(door).await?;
+        let writer = self.lease(door).await?;
         // Another process may have ended between its append and its projection.
-        let end = ledger.size();
-        let index = self.index.read().await;
-        self.project(
-            &index,
-            Source::Writer(Arc::clone(&ledger)),
-            end,
-            &mut |_, _| {},
-        )
-        .await?;
-        Ok(ledger)
+        self.follow(writer.view().await?).await?;
+        Ok(writer)
     }
 
-    /// Takes the ledger's lock.
-    async fn lease(&self, door: &mut Door) -> Result<Arc<Ledger>> {
-        let signers = self.trust.log_signers(&self.origin)?;
-        let (paths, origin) = (door.paths.clone(), self.origin.clone());
-        let (clock, lock_timeout) = (Arc::clone(&door.clock), door.lock_timeout);
-        // Waiting for another process blocks a thread: not one of the runtime's.
-        let ledger = tokio::task::spawn_blocking(move || {
-            open_ledger(&paths, &origin, signers, clock, lock_timeout)
-        })
-        .await??;
-        let ledger = door.keep(ledger);
+    /// Brings the index up to what a view of the log shows.
+    pub(crate) async fn follow(&self, view: Arc<dyn LogView>) -> Result<()> {
+        let end = view.size();
+        let index = self.index.read().await;
+        self.project(&index, view, end, &mut |_, _| {}).await
+    }
+
+    /// Takes the right to append.
+    async fn lease(&self, door: &mut Door) -> Result<Arc<dyn LogWriter>> {
+        let writer = door.open(&self.origin, &self.trust).await?;
         self.release_when_idle();
-        Ok(ledger)
+        Ok(writer)
     }
 
     fn release_when_idle(&self) {
@@ -206,7 +174,7 @@ impl Store {
     /// Brings the index up to date unless another process is writing: then that one does it.
     pub(crate) async fn catch_up_if_free(&self) -> Result<()> {
         let position = self.index.read().await.position().await?;
-        let size = LedgerReader::open(&self.paths.ledger)?.size();
+        let size = self.log.view().await?.size();
         if position.size >= size {
             return Ok(());
         }
@@ -222,16 +190,7 @@ impl Store {
 
     /// Fills an index in memory from a store that cannot be written.
     pub(crate) async fn project_in_memory(&self) -> Result<()> {
-        let reader = LedgerReader::open(&self.paths.ledger)?;
-        let size = reader.size();
-        let index = self.index.read().await;
-        self.project(
-            &index,
-            Source::Reader(Arc::new(reader)),
-            size,
-            &mut |_, _| {},
-        )
-        .await
+        self.follow(self.log.view().await?).await
     }
 
     /// Builds the index anew beside the old one and swaps them. When `opening` the store, an index that
@@ -243,8 +202,8 @@ impl Store {
     ) -> Result<()> {
         self.writable()?;
         let mut door = self.door.lock().await;
-        let ledger = match &door.lease {
-            Some(lease) => Arc::clone(&lease.ledger),
+        let writer = match &door.lease {
+            Some(lease) => Arc::clone(&lease.writer),
             None => self.lease(&mut door).await?,
         };
         if opening && self.adopt_index().await? {
@@ -255,9 +214,9 @@ impl Store {
         let fresh = std::path::PathBuf::from(fresh);
         remove(&fresh)?;
         let built = Index::create(Some(&fresh)).await?;
-        let end = ledger.size();
-        self.project(&built, Source::Writer(ledger), end, progress)
-            .await?;
+        let view = writer.view().await?;
+        let end = view.size();
+        self.project(&built, view, end, progress).await?;
         built.close().await;
         fault::point("reindex.built");
         let index = self.index.write().await;
@@ -282,9 +241,14 @@ impl Store {
     /// process while this one waited.
     async fn adopt_index(&self) -> Result<bool> {
         let mut index = self.index.write().await;
-        let found =
-            crate::store::open_index(&self.paths, &self.options, self.index_lock.as_ref(), 0)
-                .await?;
+        let found = crate::open::open_index(
+            &self.paths,
+            &self.options,
+            self.log.as_ref(),
+            self.index_lock.as_ref(),
+            0,
+        )
+        .await?;
         match found {
             Some(found) => {
                 *index = found;
@@ -325,7 +289,7 @@ impl Store {
     pub(crate) async fn project(
         &self,
         index: &Index,
-        source: Source,
+        view: Arc<dyn LogView>,
         end: u64,
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> Result<()> {
@@ -336,9 +300,9 @@ impl Store {
         ));
         let mut next = index.position().await?.size;
         while next < end {
-            let (source, reader) = (source.clone(), Arc::clone(&reader));
+            let (view, reader) = (Arc::clone(&view), Arc::clone(&reader));
             let chunk =
-                tokio::task::spawn_blocking(move || read_chunk(&source, &reader, next, end))
+                tokio::task::spawn_blocking(move || read_chunk(view.as_ref(), &reader, next, end))
                     .await??;
             fault::point("project.read");
             next += chunk.entries.len() as u64;
@@ -350,19 +314,12 @@ impl Store {
     }
 }
 
-/// Where entries are read from.
-#[derive(Clone)]
-pub(crate) enum Source {
-    Writer(Arc<Ledger>),
-    Reader(Arc<LedgerReader>),
-}
-
 struct Chunk {
     entries: Vec<Recorded>,
     mark: Digest,
 }
 
-fn read_chunk(source: &Source, reader: &Reader, from: u64, end: u64) -> Result<Chunk> {
+fn read_chunk(view: &dyn LogView, reader: &Reader, from: u64, end: u64) -> Result<Chunk> {
     let mut entries = Vec::new();
     let (mut bytes, mut last) = (0, Digest::of(b""));
     let mut visit = |index: u64, entry: writ_ledger::Entry<'_>| {
@@ -383,10 +340,7 @@ fn read_chunk(source: &Source, reader: &Reader, from: u64, end: u64) -> Result<C
             ControlFlow::Continue(())
         }
     };
-    match source {
-        Source::Writer(ledger) => ledger.scan(from, &mut visit)?,
-        Source::Reader(ledger) => ledger.scan(from, &mut visit)?,
-    };
+    view.scan(from, &mut visit)?;
     if entries.is_empty() {
         return Err(RegistryError::Entry {
             index: from,

@@ -34,6 +34,14 @@ pub enum RegistryError {
         /// Why, and what to do.
         cause: String,
     },
+    /// The file that names the parts of a store is wrong.
+    #[error("{}: {problem}", .path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        problem: String,
+    },
     /// Store, keys or a file do not belong together, or cannot be trusted.
     #[error("{}: {problem}; {remedy}", .path.display())]
     Trust {

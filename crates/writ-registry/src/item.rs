@@ -16,7 +16,7 @@ use writ_evidence::key::{KeyId, Purpose, TrustedKeys};
 use writ_evidence::predicate::{PredicateType, VerificationSummary};
 use writ_evidence::reference::{self, Holds, Reference};
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
-use writ_locker::{FsLocker, Locker as _};
+use writ_locker::Locker;
 use writ_model::{
     Digest, EvidenceId, EvidenceItem, EvidenceType, Origin, Outcome, PrincipalId, ProducerClass,
     SeverityCounts, Subject, Timestamp,
@@ -51,11 +51,11 @@ pub(crate) struct Checked {
 /// Verifies envelopes and takes them apart.
 pub(crate) struct Reader {
     keys: TrustedKeys,
-    locker: Arc<FsLocker>,
+    locker: Arc<dyn Locker>,
 }
 
 impl Reader {
-    pub(crate) fn new(keys: TrustedKeys, locker: Arc<FsLocker>) -> Self {
+    pub(crate) fn new(keys: TrustedKeys, locker: Arc<dyn Locker>) -> Self {
         Self { keys, locker }
     }
 

@@ -7,6 +7,7 @@
 //! In scope: the embedded store of one machine. Out of scope: what evidence means (the gate), and
 //! how it is made (the pipeline).
 
+pub mod config;
 mod door;
 mod durable;
 pub mod error;
@@ -16,6 +17,8 @@ pub mod fault;
 pub mod findings;
 mod index;
 mod item;
+pub mod log;
+mod open;
 mod ops;
 mod read;
 mod record;
@@ -25,6 +28,7 @@ mod trust;
 mod verify;
 mod views;
 
+pub use config::StoreConfig;
 pub use error::{RegistryError, Result};
 pub use exempt::{ExemptionAsk, ExemptionReply};
 pub use index::lists::{

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 use writ_evidence::statement::Statement;
-use writ_ledger::{LedgerReader, TlogProof};
-use writ_locker::Locker as _;
+use writ_ledger::TlogProof;
 use writ_model::{Digest, EvidenceItem, Finding, LedgerHead, PrincipalId, Subject, Timestamp};
 
 use crate::error::{RegistryError, Result};
@@ -103,25 +102,27 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read, or is smaller than `at`.
     pub async fn head(&self, at: Option<u64>) -> Result<LedgerHead> {
-        let mut reader = LedgerReader::open(&self.paths.ledger)?;
-        let signed = reader.checkpoint().unverified().size;
-        if at.is_none() && reader.size() > signed && !self.options.read_only {
+        let mut view = self.log.view().await?;
+        let signed = view.checkpoint().unverified().size;
+        if at.unwrap_or(u64::MAX).min(view.size()) > signed && !self.options.read_only {
             // What is durable but not yet under a signed head gets one.
             let mut door = self.door.lock().await;
-            let ledger = self.enter(&mut door).await?;
-            tokio::task::spawn_blocking(move || ledger.integrate()).await??;
-            reader = LedgerReader::open(&self.paths.ledger)?;
+            self.enter(&mut door).await?.integrate().await?;
+            view = self.log.view().await?;
         }
-        let checkpoint = reader.checkpoint().unverified();
-        match at {
-            Some(size) if size != checkpoint.size => {
-                tokio::task::spawn_blocking(move || root_at(&reader, size)).await?
-            }
-            _ => Ok(LedgerHead {
-                size: checkpoint.size,
-                root: Digest::from_bytes(checkpoint.root.0),
-            }),
-        }
+        let signed = view.checkpoint();
+        let head = signed.unverified();
+        let (size, root) = match at {
+            Some(size) if size != head.size => (
+                size,
+                tokio::task::spawn_blocking(move || view.root_at(size)).await??,
+            ),
+            _ => (head.size, head.root),
+        };
+        Ok(LedgerHead {
+            size,
+            root: Digest::from_bytes(root.0),
+        })
     }
 
     /// The record with this id or beginning of an id (`ev_`, `dec_`, `wr_` or bare hexadecimal).
@@ -131,7 +132,7 @@ impl Store {
     pub async fn get(&self, id: &str) -> Result<Record> {
         let digits = prefix_digits(id)?;
         let located = self.index.read().await.locate(id, digits).await?;
-        let reader = LedgerReader::open(&self.paths.ledger)?;
+        let view = self.log.view().await?;
         let checker = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
         tokio::task::spawn_blocking(move || {
             let damaged = |problem: String| RegistryError::Entry {
@@ -139,7 +140,7 @@ impl Store {
                 id: Some(located.id),
                 problem,
             };
-            let entry = reader.read(located.index)?;
+            let entry = view.read(located.index)?;
             let checked = checker
                 .check(
                     entry.envelope(),
@@ -170,8 +171,8 @@ impl Store {
         let digits = prefix_digits(id)?;
         let index = self.index.read().await.locate(id, digits).await?.index;
         self.head(None).await?;
-        let reader = LedgerReader::open(&self.paths.ledger)?;
-        Ok(tokio::task::spawn_blocking(move || reader.receipt(index)).await??)
+        let view = self.log.view().await?;
+        Ok(tokio::task::spawn_blocking(move || view.receipt(index)).await??)
     }
 
     /// The normalised findings of a scan, from the locker.
@@ -266,8 +267,9 @@ impl Store {
     /// # Errors
     /// The ledger or the index cannot be read.
     pub async fn stats(&self) -> Result<Stats> {
-        let reader = LedgerReader::open(&self.paths.ledger)?;
-        let checkpoint = reader.checkpoint().unverified();
+        let view = self.log.view().await?;
+        let signed = view.checkpoint();
+        let checkpoint = signed.unverified();
         let index = self.index.read().await;
         Ok(Stats {
             origin: self.origin.clone(),
@@ -275,7 +277,7 @@ impl Store {
                 size: checkpoint.size,
                 root: Digest::from_bytes(checkpoint.root.0),
             },
-            entries: reader.size(),
+            entries: view.size(),
             indexed: index.position().await?.size,
             counts: index.counts().await?,
         })
@@ -375,12 +377,4 @@ pub(crate) fn prefix_digits(id: &str) -> Result<&str> {
         return Err(RegistryError::NotAnId(id.chars().take(80).collect()));
     }
     Ok(digits)
-}
-
-/// The root of the first `size` entries, from the tiles where they have them.
-fn root_at(reader: &LedgerReader, size: u64) -> Result<LedgerHead> {
-    Ok(LedgerHead {
-        size,
-        root: Digest::from_bytes(reader.root_at(size)?.0),
-    })
 }

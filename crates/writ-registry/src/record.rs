@@ -14,16 +14,14 @@ use writ_evidence::predicate::PredicateType;
 use writ_evidence::reference::{Holds, MAX_LOGGED_ENVELOPE_BYTES, Reference, STATEMENT_MEDIA_TYPE};
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
 use writ_evidence::{Envelope, canonical, dsse};
-use writ_locker::{FsLocker, Locker as _, Meta};
+use writ_locker::{Locker, Meta};
 use writ_model::{Digest, EvidenceId, Timestamp};
 
 use crate::error::{RegistryError, Result};
 use crate::fault;
 use crate::item::{OWN, Reader, projected};
+use crate::log::{NewEntry, entry_key};
 use crate::store::Store;
-
-/// Bytes of envelopes that are appended at once.
-const MAX_APPEND_BYTES: usize = 16 << 20;
 
 /// What is to be recorded.
 #[derive(Debug, Clone)]
@@ -167,14 +165,14 @@ impl Store {
         fault::point("record.blobs");
 
         let mut door = self.door.lock().await;
-        let ledger = self.enter(&mut door).await?;
+        let writer = self.enter(&mut door).await?;
         let mut answers: Vec<Option<Recorded>> = Vec::with_capacity(ready.len());
-        let mut entries: Vec<Vec<u8>> = Vec::new();
+        let mut entries: Vec<NewEntry> = Vec::new();
         // For each record that is new: its place among the entries.
         let mut places: Vec<Option<usize>> = Vec::with_capacity(ready.len());
         {
             let index = self.index.read().await;
-            let mut fresh: std::collections::HashMap<(EvidenceId, String), usize> =
+            let mut fresh: std::collections::HashMap<Digest, usize> =
                 std::collections::HashMap::new();
             for record in ready {
                 let known = index.find(&record.id, &record.signer).await?;
@@ -190,9 +188,12 @@ impl Store {
                     places.push(None);
                     continue;
                 }
-                let key = (record.id, record.signer);
+                let key = entry_key(record.id.digest(), &record.signer);
                 let place = *fresh.entry(key).or_insert_with(|| {
-                    entries.push(record.entry);
+                    entries.push(NewEntry {
+                        key,
+                        envelope: record.entry,
+                    });
                     if let Some(Some(answer)) = answers.last_mut() {
                         answer.already_there = false;
                     }
@@ -202,29 +203,22 @@ impl Store {
             }
         }
         fault::point("record.door");
-        let appending = Arc::clone(&ledger);
-        let appended = tokio::task::spawn_blocking(move || append(&appending, &entries)).await??;
+        let placed = match entries.is_empty() {
+            true => Vec::new(),
+            false => writer.append(entries).await?,
+        };
         fault::point("record.appended");
-        {
-            let index = self.index.read().await;
-            let end = ledger.size();
-            self.project(
-                &index,
-                crate::door::Source::Writer(Arc::clone(&ledger)),
-                end,
-                &mut |_, _| {},
-            )
-            .await?;
-        }
+        self.follow(writer.view().await?).await?;
         fault::point("record.projected");
         Ok(answers
             .into_iter()
             .zip(places)
             .filter_map(|(answer, place)| {
                 let mut answer = answer?;
-                if let Some(appended) = place.and_then(|place| appended.get(place)) {
-                    answer.index = appended.index;
-                    answer.recorded_at = Timestamp::from_micros(appended.recorded_at);
+                if let Some(placed) = place.and_then(|place| placed.get(place)) {
+                    answer.index = placed.index;
+                    answer.recorded_at = Timestamp::from_micros(placed.recorded_at);
+                    answer.already_there |= placed.already_there;
                 }
                 Some(answer)
             })
@@ -232,29 +226,10 @@ impl Store {
     }
 }
 
-/// Appends in portions that fit one journal frame. A batch of ordinary size is one portion, so
-/// one sync.
-fn append(ledger: &writ_ledger::Ledger, entries: &[Vec<u8>]) -> Result<Vec<writ_ledger::Appended>> {
-    let mut appended = Vec::with_capacity(entries.len());
-    let mut portion: Vec<&[u8]> = Vec::new();
-    let mut bytes = 0;
-    for entry in entries {
-        if bytes + entry.len() > MAX_APPEND_BYTES {
-            appended.extend(ledger.append(&portion)?);
-            portion.clear();
-            bytes = 0;
-        }
-        bytes += entry.len();
-        portion.push(entry);
-    }
-    appended.extend(ledger.append(&portion)?);
-    Ok(appended)
-}
-
 /// Checks records and makes their bytes durable, on a blocking thread.
 struct Preparer {
     reader: Reader,
-    locker: Arc<FsLocker>,
+    locker: Arc<dyn Locker>,
     signer: LocalSigner,
     now: Timestamp,
     retain_until: Timestamp,

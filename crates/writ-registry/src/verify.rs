@@ -13,15 +13,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use writ_ledger::{LedgerError, LedgerReader, SignedCheckpoint, verify_log};
-use writ_locker::{FsLocker, Locker as _};
+use writ_ledger::{LedgerError, SignedCheckpoint};
+use writ_locker::{Locker, LockerError};
 use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
 
-use crate::door::Source;
+use crate::config::{LedgerConfig, LockerConfig, StoreConfig};
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
 use crate::item::{Reader, projected};
-use crate::store::{Store, StoreOptions, StorePaths, trusted_head};
+use crate::log::{self, Log, LogView};
+use crate::open::{open_locker, trusted_head};
+use crate::store::{Store, StoreOptions, StorePaths};
 use crate::trust::Trust;
 
 pub use file::{Checked, FileCheck, verify_file};
@@ -138,9 +140,22 @@ pub async fn verify_store(
     options: &VerifyOptions,
     progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
 ) -> Result<VerifyReport> {
-    let paths = StorePaths::of(root);
-    if !paths.ledger.is_dir() {
-        return Err(RegistryError::NoStore(root.to_owned()));
+    let config = StoreConfig::at(root)?;
+    verify_config(&config, options, progress).await
+}
+
+async fn verify_config(
+    config: &StoreConfig,
+    options: &VerifyOptions,
+    progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
+) -> Result<VerifyReport> {
+    let paths = StorePaths::of(config);
+    let log = log::open(config).await?;
+    let is_gone = match &config.ledger {
+        LedgerConfig::Directory(directory) => !directory.is_dir(),
+    };
+    if is_gone {
+        return Err(RegistryError::NoStore(config.place.clone()));
     }
     let trust = Trust::open(&options.trust, false)?;
     let mut report = VerifyReport {
@@ -156,25 +171,31 @@ pub async fn verify_store(
         failures: Vec::new(),
     };
     let mut earlier = options.earlier.clone();
-    earlier.extend(held_notes(&paths).await);
-    check_ledger(&paths, &trust, &earlier, &mut report, progress);
+    let view = log.view().await;
+    if let Ok(view) = &view {
+        earlier.extend(held_notes(&paths, view.as_ref()).await);
+    }
+    check_ledger(log.as_ref(), view, &trust, &earlier, &mut report, progress);
     let ledger_is_good = report.is_good();
-    match FsLocker::open(
-        &paths.locker,
-        writ_locker::Options {
-            read_only: true,
-            ..writ_locker::Options::default()
-        },
-    ) {
+    match open_locker(config, true) {
         Ok(locker) => {
-            let locker = Arc::new(locker);
-            check_locker(&locker, &mut report, progress);
+            check_locker(locker.as_ref(), &mut report, progress);
             if ledger_is_good {
-                check_entries(&paths, &trust, &locker, &mut report, progress)?;
+                let view = log.view().await?;
+                check_entries(
+                    view.as_ref(),
+                    log.as_ref(),
+                    &trust,
+                    &locker,
+                    &mut report,
+                    progress,
+                )?;
             }
         }
         Err(error) => report.failures.push(Failure {
-            file: paths.locker.clone(),
+            file: match &config.locker {
+                LockerConfig::Directory(directory) => directory.clone(),
+            },
             entry: None,
             id: None,
             bytes: None,
@@ -183,21 +204,17 @@ pub async fn verify_store(
         }),
     }
     if options.index && report.is_good() {
-        report.index = compare_index(root, options).await?;
+        report.index = compare_index(config, options).await?;
     }
     Ok(report)
 }
 
-async fn held_notes(paths: &StorePaths) -> Vec<String> {
+async fn held_notes(paths: &StorePaths, view: &dyn LogView) -> Vec<String> {
     use crate::index::db::Access;
     if !paths.ops.exists() {
         return Vec::new();
     }
-    let Ok(origin) = LedgerReader::open(&paths.ledger)
-        .map(|reader| reader.checkpoint().unverified().origin.clone())
-    else {
-        return Vec::new();
-    };
+    let origin = view.checkpoint().unverified().origin.clone();
     let Ok(ops) = crate::ops::Ops::open(&paths.ops, Access::Immutable).await else {
         return Vec::new();
     };
@@ -207,14 +224,15 @@ async fn held_notes(paths: &StorePaths) -> Vec<String> {
 }
 
 fn check_ledger(
-    paths: &StorePaths,
+    log: &dyn Log,
+    view: Result<Arc<dyn LogView>>,
     trust: &Trust,
     earlier: &[String],
     report: &mut VerifyReport,
     progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
 ) {
-    let checkpoint_file = paths.ledger.join("checkpoint");
-    let head = match trusted_head(paths, trust) {
+    let checkpoint_file = log.place("checkpoint");
+    let head = match view.and_then(|view| trusted_head(log, view.as_ref(), trust)) {
         Ok(head) => head,
         Err(error) => {
             report
@@ -249,7 +267,7 @@ fn check_ledger(
             return;
         }
     };
-    match verify_log(&paths.ledger, &keys, &notes, &mut |done, total| {
+    match log.verify(&keys, &notes, &mut |done, total| {
         progress("ledger", done, total);
     }) {
         Ok(good) => {
@@ -310,7 +328,7 @@ fn ledger_failure(error: RegistryError, otherwise: &Path) -> Failure {
 }
 
 fn check_locker(
-    locker: &FsLocker,
+    locker: &dyn Locker,
     report: &mut VerifyReport,
     progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
 ) {
@@ -333,7 +351,7 @@ fn check_locker(
             }
         }
         Err(error) => report.failures.push(Failure {
-            file: locker.path().to_owned(),
+            file: locker.place(None),
             entry: None,
             id: None,
             bytes: None,
@@ -345,22 +363,22 @@ fn check_locker(
 
 /// Every envelope against the trusted keys, and the bytes behind it.
 fn check_entries(
-    paths: &StorePaths,
+    view: &dyn LogView,
+    log: &dyn Log,
     trust: &Trust,
-    locker: &Arc<FsLocker>,
+    locker: &Arc<dyn Locker>,
     report: &mut VerifyReport,
     progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
 ) -> Result<()> {
-    let ledger = LedgerReader::open(&paths.ledger)?;
     let reader = Reader::new(trust.keys().clone(), Arc::clone(locker));
-    let total = ledger.size();
+    let total = view.size();
     let mut found = Vec::new();
-    ledger.scan(0, |index, entry| {
+    view.scan(0, &mut |index, entry| {
         report.envelopes += 1;
         if report.envelopes.is_multiple_of(256) {
             progress("envelopes", report.envelopes, total);
         }
-        check_entry(&reader, locker, paths, index, entry, &mut found);
+        check_entry(&reader, locker.as_ref(), log, index, entry, &mut found);
         ControlFlow::Continue(())
     })?;
     report.failures.extend(found);
@@ -369,8 +387,8 @@ fn check_entries(
 
 fn check_entry(
     reader: &Reader,
-    locker: &FsLocker,
-    paths: &StorePaths,
+    locker: &dyn Locker,
+    log: &dyn Log,
     index: u64,
     entry: writ_ledger::Entry<'_>,
     found: &mut Vec<Failure>,
@@ -388,7 +406,7 @@ fn check_entry(
         Ok(checked) => checked,
         Err(problem) => {
             found.push(failure(
-                paths.ledger.clone(),
+                log.place(""),
                 None,
                 problem,
                 "if the key was taken out of trust.toml by mistake, put it back; else this entry proves nothing",
@@ -402,10 +420,9 @@ fn check_entry(
         return;
     };
     for (digest, role) in projected.blobs {
-        let file = locker.object_path(digest);
-        if !file.exists() {
+        if matches!(locker.record(digest), Err(LockerError::NotFound(_))) {
             found.push(failure(
-                file,
+                locker.place(Some(digest)),
                 Some(id),
                 format!("the {role} behind entry {index} is not in the locker: {digest}"),
                 "restore this file from a copy; without it the evidence cannot be examined",
@@ -415,8 +432,8 @@ fn check_entry(
 }
 
 /// Computes the index anew in memory and compares.
-async fn compare_index(root: &Path, options: &VerifyOptions) -> Result<IndexState> {
-    let store = Store::open(root, StoreOptions::new(&options.trust).read_only()).await?;
+async fn compare_index(config: &StoreConfig, options: &VerifyOptions) -> Result<IndexState> {
+    let store = Store::open_config(config, StoreOptions::new(&options.trust).read_only()).await?;
     let paths = store.paths().clone();
     if !paths.index.exists() {
         return Ok(IndexState::Absent);
@@ -451,14 +468,13 @@ impl Store {
             index: false,
             ..VerifyOptions::new(self.trust.path())
         };
-        let mut report = verify_store(&self.paths.root, &options, progress).await?;
+        let mut report = verify_store(&self.paths.place, &options, progress).await?;
         if report.is_good() {
             report.index = self.compare_own_index().await?;
             if let (Some(ops), Some(head), false) =
                 (&self.ops, &report.head, self.options.read_only)
             {
-                let reader = LedgerReader::open(&self.paths.ledger)?;
-                let note = reader.checkpoint();
+                let note = self.log.view().await?.checkpoint();
                 if note.unverified().size == head.size {
                     ops.hold(&self.origin, head, note.as_str(), self.now())
                         .await?;
@@ -469,15 +485,14 @@ impl Store {
     }
 
     async fn compare_own_index(&self) -> Result<IndexState> {
-        let reader = Arc::new(LedgerReader::open(&self.paths.ledger)?);
+        let view = self.log.view().await?;
         let present = self.index.read().await;
         let size = present.position().await?.size;
-        if size < reader.size() {
+        if size < view.size() {
             return Ok(IndexState::Behind { indexed: size });
         }
         let fresh = Index::create(None).await?;
-        self.project(&fresh, Source::Reader(reader), size, &mut |_, _| {})
-            .await?;
+        self.project(&fresh, view, size, &mut |_, _| {}).await?;
         let (is, ought) = (present.dump().await?, fresh.dump().await?);
         Ok(first_difference(&is, &ought))
     }

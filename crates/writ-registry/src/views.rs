@@ -21,8 +21,9 @@ impl Store {
     ///
     /// # Errors
     /// The checkpoint cannot be read, or no trusted key signed it.
-    pub fn verified_head(&self) -> Result<LedgerHead> {
-        Ok(crate::store::trusted_head(&self.paths, &self.trust)?.head)
+    pub async fn verified_head(&self) -> Result<LedgerHead> {
+        let view = self.log.view().await?;
+        Ok(crate::open::trusted_head(self.log.as_ref(), view.as_ref(), &self.trust)?.head)
     }
 
     /// How many entries had been recorded at an instant: to look back, ask everything below it.

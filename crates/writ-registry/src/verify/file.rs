@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use writ_evidence::Envelope;
-use writ_ledger::{LedgerReader, SignedCheckpoint, TlogProof, checkpoint};
-use writ_locker::Locker as _;
+use writ_ledger::{SignedCheckpoint, TlogProof, checkpoint};
 use writ_model::{Digest, EvidenceId, LedgerHead};
 
 use crate::error::{RegistryError, Result};
 use crate::item::{Reader, projected};
+use crate::log::LogView;
 use crate::store::Store;
 
 /// Largest file that [`verify_file`] reads, in bytes.
@@ -86,7 +86,8 @@ pub async fn verify_file(path: &Path, store: &Store) -> Result<FileCheck> {
     let text = String::from_utf8(bytes).map_err(|e| wrong(format!("it is not text: {e}")))?;
     if text.starts_with("c2sp.org/tlog-proof@") {
         let proof = TlogProof::parse(&text).map_err(|e| wrong(e.to_string()))?;
-        return proved(&proof, store).map_err(wrong);
+        let view = store.log.view().await?;
+        return proved(&proof, store, view.as_ref()).map_err(wrong);
     }
     let signed = SignedCheckpoint::parse(text.as_bytes()).map_err(|e| {
         wrong(format!(
@@ -135,9 +136,8 @@ fn envelopes(bytes: &[u8], store: &Store) -> Result<FileCheck, String> {
     Ok(FileCheck::Envelopes { checked })
 }
 
-fn proved(proof: &TlogProof, store: &Store) -> Result<FileCheck, String> {
-    let ledger = LedgerReader::open(&store.paths.ledger).map_err(|e| e.to_string())?;
-    let entry = ledger
+fn proved(proof: &TlogProof, store: &Store, view: &dyn LogView) -> Result<FileCheck, String> {
+    let entry = view
         .read(proof.index)
         .map_err(|e| format!("the entry that it proves cannot be read from the store: {e}"))?;
     let keys = store
@@ -175,7 +175,8 @@ impl Store {
             id: Some(record.item.id),
             problem,
         };
-        proved(&proof, self).map_err(damaged)?;
+        let view = self.log.view().await?;
+        proved(&proof, self, view.as_ref()).map_err(damaged)?;
         let reader = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
         let checked = reader
             .check(&record.envelope, record.item.recorded_at)

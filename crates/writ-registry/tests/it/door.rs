@@ -200,3 +200,36 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
         }
     }
 }
+
+#[tokio::test]
+async fn a_file_names_the_parts_of_a_store() {
+    let place = Place::new();
+    let file = place.dir.path().join("store.toml");
+    let text = "version = 1\norigin = 'writ.example.org/ledger'\ndirectory = 'store'\n[locker]\ndirectory = '../objects'\n";
+    fs::write(&file, text).unwrap();
+    let store = Store::open(&file, place.options().create()).await.unwrap();
+    assert_eq!(store.origin(), "writ.example.org/ledger");
+    store
+        .record(scan("payments", START, &[finding("a", Severity::High)]))
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    assert!(place.dir.path().join("objects/sha256").is_dir());
+    assert!(place.store().join("ledger/checkpoint").is_file());
+    let report = writ_registry::verify_store(
+        &file,
+        &writ_registry::VerifyOptions::new(place.trust()),
+        &mut |_, _, _| {},
+    )
+    .await
+    .unwrap();
+    assert!(report.is_good() && report.blobs > 0, "{report:?}");
+
+    fs::write(&file, text.replace("example.org", "example.net")).unwrap();
+    let error = Store::open(&file, place.options()).await.unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("the ledger there is writ.example.org/ledger"),
+        "{error}"
+    );
+}

@@ -1,7 +1,6 @@
 //! The way of a statement: recorded, indexed, read back, proved.
 
 use writ_evidence::{Algorithm, LocalSigner, dsse};
-use writ_locker::Locker as _;
 use writ_model::{EvidenceType, Severity, Subject, Timestamp};
 use writ_registry::{FindingsQuery, Input, NewRecord, Query, RegistryError};
 

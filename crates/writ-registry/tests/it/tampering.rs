@@ -104,7 +104,7 @@ async fn a_missing_blob_names_evidence_and_file() {
         .item
         .findings
         .unwrap();
-    let blob = store.locker().object_path(digest);
+    let blob = store.locker().place(Some(digest));
     fs::remove_file(&blob).unwrap();
     let record = PathBuf::from(format!("{}.retention", blob.display()));
     fs::remove_file(record).unwrap();

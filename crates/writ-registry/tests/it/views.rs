@@ -245,10 +245,10 @@ async fn findings_are_counted_once_per_service_and_as_of_a_size() {
         scan_with(service, at, found, with_tool(tool))
     };
     record(&store, scan("a", START, &[x.clone(), y.clone()], "trivy")).await;
-    record(&store, scan("a", START, &[x.clone()], "grype")).await;
+    record(&store, scan("a", START, std::slice::from_ref(&x), "grype")).await;
     let before = record(&store, scan("b", START, &[x.clone(), z.clone()], "trivy")).await + 1;
     place.clock.advance(60);
-    record(&store, scan("a", START + 60_000_000, &[x.clone()], "trivy")).await;
+    record(&store, scan("a", START + 60_000_000, std::slice::from_ref(&x), "trivy")).await;
 
     let open = store
         .findings_listed(&FindingsFilter::default())

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use writ_registry::config::{LedgerConfig, StoreConfig};
 use writ_render::text::plural;
 
 use super::Line;
@@ -26,7 +27,10 @@ pub async fn store(context: &Context, root: Option<&Path>, lines: &mut Vec<Line>
         ));
         return;
     }
-    if !context.store.join("ledger").exists() {
+    let absent = StoreConfig::at(&context.store).is_ok_and(|config| match config.ledger {
+        LedgerConfig::Directory(directory) => !directory.exists(),
+    });
+    if absent {
         lines.push(Line::note(
             "store",
             "nothing is recorded yet",

@@ -1,0 +1,274 @@
+//! Which store: a directory that holds everything, or a file that names the drivers.
+//!
+//! ```toml
+//! version = 1
+//! origin = "writ.example.org/ledger"   # the ledger's name, for a store that is made here
+//! directory = "/var/lib/writ"          # parts on this machine; default: beside this file
+//! trust = "/etc/writ/trust"            # the keys; default: as without a file
+//!
+//! [locker]
+//! driver = "directory"
+//! directory = "locker"                 # relative paths start at the directory above
+//!
+//! [ledger]
+//! driver = "directory"
+//! directory = "ledger"
+//! ```
+//!
+//! Unknown keys are errors with their line. No secret stands in the file.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::{RegistryError, Result};
+
+/// Largest file, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What a store is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// What was named: the directory, or the file.
+    pub place: PathBuf,
+    /// Where the parts on this machine lie.
+    pub directory: PathBuf,
+    /// The ledger's name, when a file gives one.
+    pub origin: Option<String>,
+    /// The keys, when a file names them.
+    pub trust: Option<PathBuf>,
+    /// The locker's driver.
+    pub locker: LockerConfig,
+    /// The ledger's driver.
+    pub ledger: LedgerConfig,
+}
+
+/// Where the bytes behind evidence are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockerConfig {
+    /// In a directory of this machine.
+    Directory(PathBuf),
+}
+
+/// Where the log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerConfig {
+    /// In a directory of this machine.
+    Directory(PathBuf),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: Spanned<u32>,
+    #[serde(default)]
+    origin: Option<Spanned<String>>,
+    #[serde(default)]
+    directory: Option<PathBuf>,
+    #[serde(default)]
+    trust: Option<PathBuf>,
+    #[serde(default)]
+    locker: Locker,
+    #[serde(default)]
+    ledger: Ledger,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Locker {
+    #[serde(default)]
+    driver: LockerDriver,
+    #[serde(default)]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LockerDriver {
+    #[default]
+    Directory,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ledger {
+    #[serde(default)]
+    driver: LedgerDriver,
+    #[serde(default)]
+    directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LedgerDriver {
+    #[default]
+    Directory,
+}
+
+impl StoreConfig {
+    /// The embedded store in `directory`.
+    #[must_use]
+    pub fn embedded(directory: &Path) -> Self {
+        Self {
+            place: directory.to_owned(),
+            directory: directory.to_owned(),
+            origin: None,
+            trust: None,
+            locker: LockerConfig::Directory(directory.join("locker")),
+            ledger: LedgerConfig::Directory(directory.join("ledger")),
+        }
+    }
+
+    /// The store that `path` names: a file is read, everything else is a directory, which need not
+    /// be there.
+    ///
+    /// # Errors
+    /// The file cannot be read or understood; the message has the line.
+    pub fn at(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path).map_err(|e| RegistryError::io("resolve", path, e))?;
+        if path.is_file()
+            || path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+        {
+            return Self::read(&path);
+        }
+        Ok(Self::embedded(&path))
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+            .map_err(|e| RegistryError::io("read", path, e))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(RegistryError::Config {
+                path: path.to_owned(),
+                problem: format!("it is larger than {MAX_BYTES} bytes"),
+            });
+        }
+        Self::parse(path, &text)
+    }
+
+    /// The store that a file at the absolute `path` with this text names.
+    ///
+    /// # Errors
+    /// As [`StoreConfig::at`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        let wrong = |problem: String| RegistryError::Config {
+            path: path.to_owned(),
+            problem,
+        };
+        let document: Document =
+            toml::from_str(text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?;
+        if *document.version.get_ref() != 1 {
+            return Err(wrong(format!(
+                "{}: version {} is not known; this Writ reads version 1",
+                line(text, document.version.span()),
+                document.version.get_ref()
+            )));
+        }
+        if let Some(origin) = &document.origin
+            && !is_origin(origin.get_ref())
+        {
+            return Err(wrong(format!(
+                "{}: origin must be a name such as writ.example.org/ledger, without a scheme, spaces or '+'",
+                line(text, origin.span())
+            )));
+        }
+        let base = path.parent().unwrap_or(Path::new("/"));
+        let directory = match &document.directory {
+            Some(directory) => base.join(directory),
+            None => base.to_owned(),
+        };
+        let inside = |given: Option<PathBuf>, otherwise: &str| {
+            directory.join(given.unwrap_or_else(|| PathBuf::from(otherwise)))
+        };
+        let locker = match document.locker.driver {
+            LockerDriver::Directory => {
+                LockerConfig::Directory(inside(document.locker.directory, "locker"))
+            }
+        };
+        let ledger = match document.ledger.driver {
+            LedgerDriver::Directory => {
+                LedgerConfig::Directory(inside(document.ledger.directory, "ledger"))
+            }
+        };
+        Ok(Self {
+            place: path.to_owned(),
+            origin: document.origin.map(Spanned::into_inner),
+            trust: document.trust.map(|trust| base.join(trust)),
+            locker,
+            ledger,
+            directory,
+        })
+    }
+}
+
+/// `line 3`, of a byte range of a text.
+fn line(text: &str, span: Range<usize>) -> String {
+    let before = text.as_bytes().get(..span.start).unwrap_or_default();
+    let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("line {number}")
+}
+
+fn is_origin(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 200
+        && !name.contains("://")
+        && !name
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || c == '+')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<StoreConfig> {
+        StoreConfig::parse(Path::new("/etc/writ/store.toml"), text)
+    }
+
+    #[test]
+    fn parts_lie_beside_the_file_unless_it_says_otherwise() {
+        let config = parse("version = 1").unwrap();
+        assert_eq!(
+            config.ledger,
+            LedgerConfig::Directory("/etc/writ/ledger".into())
+        );
+        let config = parse(
+            "version = 1\norigin = 'writ.example.org/ledger'\ndirectory = '/var/lib/writ'\ntrust = 'keys'\n[locker]\ndirectory = '/mnt/worm'\n",
+        )
+        .unwrap();
+        assert_eq!(config.locker, LockerConfig::Directory("/mnt/worm".into()));
+        assert_eq!(
+            config.ledger,
+            LedgerConfig::Directory("/var/lib/writ/ledger".into())
+        );
+        assert_eq!(config.trust, Some("/etc/writ/keys".into()));
+        assert_eq!(config.origin.as_deref(), Some("writ.example.org/ledger"));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (text, line, word) in [
+            ("version = 1\nlocke = 1\n", "line 2", "locke"),
+            (
+                "version = 1\n[locker]\ndriver = 'floppy'\n",
+                "line 3",
+                "floppy",
+            ),
+            ("\nversion = 2\n", "line 2", "version 2"),
+            ("version = 1\norigin = 'https://x y'\n", "line 2", "origin"),
+            ("[locker]\n", "line 1", "version"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(line) && error.contains(word), "{error}");
+            assert!(error.starts_with("/etc/writ/store.toml"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! How a store is opened: what must be there, what must belong together, what a crash left.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, RwLock};
+use writ_ledger::LedgerError;
+use writ_locker::{FsLocker, Locker};
+use writ_model::{Digest, LedgerHead};
+
+use crate::config::{LockerConfig, StoreConfig};
+use crate::door::Door;
+use crate::error::{RegistryError, Result};
+use crate::index::db::Access;
+use crate::index::{Index, Position, side_files};
+use crate::log::{self, Log, LogView};
+use crate::ops::Ops;
+use crate::store::{Store, StoreOptions, StorePaths};
+use crate::trust::Trust;
+
+impl Store {
+    /// Opens the store in `path`.
+    ///
+    /// What a crash left half-done is completed: the index takes up where it stood, or is rebuilt
+    /// when it is gone, of another version, or of another ledger.
+    ///
+    /// # Errors
+    /// The path lies in a git work tree, there is no store and none is to be created, the keys do
+    /// not belong to it, or a part of it cannot be opened.
+    pub async fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
+        let config = StoreConfig::at(path.as_ref())?;
+        Self::open_config(&config, options).await
+    }
+
+    /// Opens the store that is made of these parts.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_config(config: &StoreConfig, options: StoreOptions) -> Result<Self> {
+        refuse_work_tree(&config.directory)?;
+        refuse_trust_inside(&config.directory, &options.trust)?;
+        let paths = StorePaths::of(config);
+        let log = log::open(config).await?;
+        let origin = if log.exists().await? {
+            None
+        } else {
+            Some(new_store(config, &paths, log.as_ref(), &options)?)
+        };
+        let mut trust = Trust::open(&options.trust, options.create && origin.is_some())?;
+        let door = Arc::new(Mutex::new(Door::new(Arc::clone(&log), &options)));
+        if let Some(origin) = &origin {
+            trust.add_ledger(origin)?;
+            // Another process may be faster; then its ledger is this store's.
+            match door.lock().await.create(origin, &trust).await {
+                Err(RegistryError::Ledger(LedgerError::Origin { .. })) => {}
+                other => other?,
+            }
+        }
+        let head = trusted_head(log.as_ref(), log.view().await?.as_ref(), &trust)?;
+        if let Some(origin) = &config.origin
+            && *origin != head.origin
+        {
+            return Err(RegistryError::Config {
+                path: config.place.clone(),
+                problem: format!(
+                    "origin is {origin}, but the ledger there is {}; correct the one or the other",
+                    head.origin
+                ),
+            });
+        }
+        let locker = open_locker(config, options.read_only)?;
+        let ops = open_ops(&paths, &options).await?;
+        if let Some(ops) = &ops {
+            refuse_rollback(ops, log.as_ref(), &head).await?;
+        }
+        let index_lock = index_lock(&paths, &options)?;
+        // A store that cannot be written must have a complete index, or one in memory.
+        let least = if options.read_only { head.head.size } else { 0 };
+        let index = open_index(&paths, &options, log.as_ref(), index_lock.as_ref(), least).await?;
+        let (index, rebuild) = match index {
+            Some(index) => (index, false),
+            None => (Index::create(None).await?, true),
+        };
+        let store = Self {
+            paths,
+            options,
+            origin: head.origin,
+            trust,
+            log,
+            locker,
+            index: RwLock::new(index),
+            ops,
+            door,
+            index_lock,
+        };
+        match (rebuild, store.options.read_only) {
+            // What cannot be written is computed in memory.
+            (true, true) => store.project_in_memory().await?,
+            (true, false) => store.rebuild(&mut |_, _| {}, true).await?,
+            (false, false) => store.catch_up_if_free().await?,
+            (false, true) => {}
+        }
+        Ok(store)
+    }
+}
+
+/// The head that the ledger directory shows, with a signature that is trusted.
+#[derive(Debug, Clone)]
+pub(crate) struct TrustedHead {
+    pub origin: String,
+    pub head: LedgerHead,
+}
+
+/// Reads the checkpoint and checks it against the trusted log keys.
+pub(crate) fn trusted_head(
+    log: &dyn Log,
+    view: &dyn LogView,
+    trust: &Trust,
+) -> Result<TrustedHead> {
+    let signed = view.checkpoint();
+    let origin = signed.unverified().origin.clone();
+    if !trust.knows_ledger(&origin) {
+        return Err(RegistryError::Trust {
+            path: log.place("checkpoint"),
+            problem: format!(
+                "it is of the ledger {origin}, which {} does not list: the store is a foreign one, or was exchanged or changed",
+                trust.path().join("trust.toml").display()
+            ),
+            remedy: "pass the trust directory that belongs to this store",
+        });
+    }
+    let refused = match signed.verify_any(&trust.log_keys(&origin)?) {
+        Ok(checkpoint) => {
+            return Ok(TrustedHead {
+                head: LedgerHead {
+                    size: checkpoint.size,
+                    root: Digest::from_bytes(checkpoint.root.0),
+                },
+                origin,
+            });
+        }
+        Err(error) => error,
+    };
+    Err(RegistryError::Trust {
+        path: log.place("checkpoint"),
+        problem: format!(
+            "it is not signed by a log key that {} trusts ({}): the key was swapped, or the ledger was changed",
+            trust.path().display(),
+            refused
+        ),
+        remedy: "restore the ledger and the trust directory from the same backup",
+    })
+}
+
+/// The locker of a store.
+pub(crate) fn open_locker(config: &StoreConfig, read_only: bool) -> Result<Arc<dyn Locker>> {
+    match &config.locker {
+        LockerConfig::Directory(directory) => Ok(Arc::new(FsLocker::open(
+            directory,
+            writ_locker::Options {
+                read_only,
+                ..writ_locker::Options::default()
+            },
+        )?)),
+    }
+}
+
+/// Prepares the directory of a new store and names its ledger.
+fn new_store(
+    config: &StoreConfig,
+    paths: &StorePaths,
+    log: &dyn Log,
+    options: &StoreOptions,
+) -> Result<String> {
+    if !options.create || options.read_only {
+        return Err(RegistryError::NoStore(paths.place.clone()));
+    }
+    // The ledger is made first: where other parts are, it was there once.
+    let LockerConfig::Directory(locker) = &config.locker;
+    if let Some(rest) = [locker, &paths.ops].into_iter().find(|path| path.exists()) {
+        return Err(RegistryError::Trust {
+            path: log.place(""),
+            problem: format!("the ledger is gone, though {} is there", rest.display()),
+            remedy: "restore the ledger directory from a backup, or move the store away to begin a new one",
+        });
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&paths.root)
+        .map_err(|e| RegistryError::io("create", &paths.root, e))?;
+    if let Some(origin) = &config.origin {
+        return Ok(origin.clone());
+    }
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(|e| RegistryError::Trust {
+        path: paths.root.clone(),
+        problem: format!("the system gave no randomness: {e}"),
+        remedy: "try again",
+    })?;
+    Ok(format!("writ.local/{}", hex::encode(random)))
+}
+
+/// A store inside a work tree could be rewritten by whoever writes the code.
+fn refuse_work_tree(root: &Path) -> Result<()> {
+    // The real place of the nearest ancestor that exists: links must not hide a work tree.
+    let existing = root
+        .ancestors()
+        .find_map(|path| fs::canonicalize(path).ok());
+    for path in existing.iter().flat_map(|path| path.ancestors()) {
+        if path.join(".git").exists() {
+            return Err(RegistryError::InsideWorkTree {
+                store: root.to_owned(),
+                work_tree: path.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_trust_inside(root: &Path, trust: &Path) -> Result<()> {
+    let trust = std::path::absolute(trust).map_err(|e| RegistryError::io("resolve", trust, e))?;
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if trust.starts_with(root) || real(&trust).starts_with(real(root)) {
+        return Err(RegistryError::TrustInsideStore {
+            trust,
+            store: root.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+async fn open_ops(paths: &StorePaths, options: &StoreOptions) -> Result<Option<Ops>> {
+    let access = match (options.read_only, paths.ops.exists()) {
+        (true, false) => return Ok(None),
+        (true, true) => Access::Immutable,
+        (false, _) => Access::Write,
+    };
+    match Ops::open(&paths.ops, access).await {
+        Ok(ops) => Ok(Some(ops)),
+        // For reading, people's names are a comfort, not a condition.
+        Err(_) if options.read_only => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A ledger that is shorter than one that was verified here before was rolled back.
+async fn refuse_rollback(ops: &Ops, log: &dyn Log, head: &TrustedHead) -> Result<()> {
+    let held = ops.held(&head.origin, 1).await?;
+    let Some(held) = held.first() else {
+        return Ok(());
+    };
+    let forked = held.head.size == head.head.size && held.head.root != head.head.root;
+    if held.head.size <= head.head.size && !forked {
+        return Ok(());
+    }
+    Err(RegistryError::Trust {
+        path: log.place("checkpoint"),
+        problem: format!(
+            "it covers {} entries with root {}, but a ledger of {} entries with root {} was verified here at {}: entries were taken away or exchanged",
+            head.head.size, head.head.root, held.head.size, held.head.root, held.held_at
+        ),
+        remedy: "restore the ledger from a backup that is not older than that",
+    })
+}
+
+/// The file whose lock says that somebody has the index open.
+fn index_lock(paths: &StorePaths, options: &StoreOptions) -> Result<Option<File>> {
+    if options.read_only {
+        return Ok(None);
+    }
+    let path = paths.root.join("index.lock");
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map(Some)
+        .map_err(|e| RegistryError::io("open", &path, e))
+}
+
+/// Opens the index file when it can be used as it is; then the lock stays shared. `least` is the
+/// number of entries that it must know.
+pub(crate) async fn open_index(
+    paths: &StorePaths,
+    options: &StoreOptions,
+    log: &dyn Log,
+    lock: Option<&File>,
+    least: u64,
+) -> Result<Option<Index>> {
+    let locking = |e| RegistryError::io("lock", paths.root.join("index.lock"), e);
+    let access = match lock {
+        Some(lock) => {
+            lock.lock_shared().map_err(locking)?;
+            Access::Write
+        }
+        None => Access::Immutable,
+    };
+    // A write-ahead log that was not folded in can only be read by writing beside it.
+    let pending = options.read_only
+        && side_files(&paths.index)
+            .iter()
+            .any(|path| fs::metadata(path).is_ok_and(|file| file.len() > 0));
+    if !pending && let Some((index, position)) = Index::open(&paths.index, access).await? {
+        let view = log.view().await?;
+        if position.size >= least && fits(view.as_ref(), &position)? {
+            return Ok(Some(index));
+        }
+        index.close().await;
+    }
+    if let Some(lock) = lock {
+        lock.unlock().map_err(locking)?;
+    }
+    Ok(None)
+}
+
+/// Whether the index was computed from this ledger.
+fn fits(view: &dyn LogView, position: &Position) -> Result<bool> {
+    if position.size == 0 {
+        return Ok(true);
+    }
+    if position.size > view.size() {
+        return Ok(false);
+    }
+    let entry = view.read(position.size - 1)?;
+    Ok(mark(entry.envelope(), entry.recorded_at()).to_hex() == position.last)
+}
+
+/// Names an entry for the projector's position.
+pub(crate) fn mark(envelope: &[u8], recorded_at: i64) -> Digest {
+    Digest::of(&[envelope, &recorded_at.to_be_bytes()].concat())
+}
