@@ -292,7 +292,6 @@ async fn a_refused_statement_stops_the_order_until_a_person_sets_it_aside() {
 }
 
 async fn listing_of(store: &Store, item: &writ_model::EvidenceItem) -> String {
-    use writ_locker::Locker as _;
     let record = store.get(&item.id.to_string()).await.unwrap();
     let digest = record.statement.predicate["file"]["digest"]
         .as_str()

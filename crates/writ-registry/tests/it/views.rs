@@ -248,7 +248,11 @@ async fn findings_are_counted_once_per_service_and_as_of_a_size() {
     record(&store, scan("a", START, std::slice::from_ref(&x), "grype")).await;
     let before = record(&store, scan("b", START, &[x.clone(), z.clone()], "trivy")).await + 1;
     place.clock.advance(60);
-    record(&store, scan("a", START + 60_000_000, std::slice::from_ref(&x), "trivy")).await;
+    record(
+        &store,
+        scan("a", START + 60_000_000, std::slice::from_ref(&x), "trivy"),
+    )
+    .await;
 
     let open = store
         .findings_listed(&FindingsFilter::default())
