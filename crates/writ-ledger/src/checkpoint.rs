@@ -159,6 +159,11 @@ impl SignedCheckpoint {
         Ok(lines)
     }
 
+    /// All signature lines, in order, none of them checked.
+    pub fn signature_lines(&self) -> Result<Vec<NoteSignature>, NoteError> {
+        Ok(Note::parse(self.note.as_bytes())?.into_signatures())
+    }
+
     /// Which of `witnesses` cosigned, and when. A wrong cosignature is an error.
     pub fn cosignatures(
         &self,

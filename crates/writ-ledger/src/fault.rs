@@ -35,6 +35,17 @@ pub const POINTS: &[&str] = &[
     "cosigned.rename",
 ];
 
+/// Every point of a witness that stores what it is about to cosign, in order.
+#[cfg(feature = "fault-injection")]
+pub const WITNESS_POINTS: &[&str] = &[
+    "witness.temp",
+    "witness.temp.torn",
+    "witness.sync",
+    "witness.rename",
+    "witness.dir.sync",
+    "witness.stored",
+];
+
 #[cfg(not(feature = "fault-injection"))]
 #[inline(always)]
 pub(crate) fn point(_name: &'static str) -> std::io::Result<()> {

@@ -7,11 +7,12 @@
 //! [`verify_log`] checks every byte of a whole ledger.
 //!
 //! In scope: the formats (one module per specification), the directory driver,
-//! durability and recovery. Out of scope: what an envelope says, who may read
-//! it, other storage drivers and the witness protocol, which stand on
-//! [`LogStore`] and [`SignedCheckpoint`].
+//! durability and recovery, what a witness decides and remembers. Out of scope:
+//! what an envelope says, who may read it, other storage drivers, and networks:
+//! requests go through [`cosign::WitnessTransport`].
 
 pub mod checkpoint;
+pub mod cosign;
 pub mod entry;
 pub mod error;
 #[cfg(not(feature = "fault-injection"))]
@@ -24,6 +25,7 @@ pub mod lock;
 pub mod log;
 pub mod merkle;
 pub mod note;
+pub mod policy;
 pub mod proof;
 pub mod reader;
 pub mod store;
@@ -31,6 +33,7 @@ pub mod tile;
 mod tree;
 pub mod verify;
 pub mod view;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use entry::{Entry, EntryBytes, EntryError, MAX_ENVELOPE_BYTES};
@@ -39,9 +42,11 @@ pub use keys::{CheckpointSigner, LogKeys, Signers};
 pub use log::{Appended, Clock, Ledger, Options, SystemClock};
 pub use merkle::{Hash, ProofError};
 pub use note::{KeyKind, NoteError, NoteSigner, NoteVerifier};
+pub use policy::{Policy, PolicyError, Quorum};
 pub use proof::{TlogProof, TlogProofError};
 pub use reader::LedgerReader;
 pub use store::{DirectoryStore, LogStore};
 pub use tree::Edge;
 pub use verify::{VerifyReport, verify_log, verify_tiles};
 pub use view::TreeView;
+pub use witness::keeper::Witness;

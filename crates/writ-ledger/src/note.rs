@@ -227,7 +227,7 @@ impl NoteVerifier {
                 let (time, signature) = signature.split_first_chunk::<8>()?;
                 let time = u64::from_be_bytes(*time);
                 let signature = Signature::from_slice(signature).ok()?;
-                let message = cosigned(text, time);
+                let message = cosignature_message(text, time);
                 (time <= i64::MAX as u64
                     && self
                         .key
@@ -304,7 +304,11 @@ impl NoteSigner {
             KeyKind::Ed25519 => bytes.extend(self.key.sign(text.as_bytes()).to_bytes()),
             KeyKind::Cosignature => {
                 bytes.extend(time.to_be_bytes());
-                bytes.extend(self.key.sign(cosigned(text, time).as_bytes()).to_bytes());
+                bytes.extend(
+                    self.key
+                        .sign(cosignature_message(text, time).as_bytes())
+                        .to_bytes(),
+                );
             }
         }
         signature_line(&self.verifier, &bytes)
@@ -334,8 +338,9 @@ impl fmt::Debug for NoteSigner {
     }
 }
 
-fn cosigned(text: &str, time: u64) -> String {
-    format!("cosignature/v1\ntime {time}\n{text}")
+/// What a witness signs: a checkpoint's `body` at `time`, in seconds since 1970.
+pub fn cosignature_message(body: &str, time: u64) -> String {
+    format!("cosignature/v1\ntime {time}\n{body}")
 }
 
 fn encode_key(kind: KeyKind, key: &[u8; 32]) -> String {

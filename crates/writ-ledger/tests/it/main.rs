@@ -10,3 +10,4 @@ mod shared;
 mod support;
 mod tamper;
 mod vectors;
+mod witness;
