@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use writ_model::{Digest, Timestamp};
 
+use crate::s3::S3Error;
+
 /// Why the locker did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockerError {
@@ -81,6 +83,19 @@ pub enum LockerError {
     /// The metadata cannot be recorded.
     #[error("locker: media type {0:?} is not 1 to 255 printable ASCII characters")]
     MediaType(String),
+    /// The bucket did not do what it was asked.
+    #[error("locker: {0}")]
+    S3(#[from] S3Error),
+    /// The bucket cannot keep what the locker promises.
+    #[error(
+        "locker: {bucket} is no write-once store: {reason}; create a bucket with Object Lock, `writ doctor` proves it"
+    )]
+    Unlockable {
+        /// The bucket.
+        bucket: String,
+        /// What it lacks.
+        reason: String,
+    },
     /// The body offered as a good copy is not the object.
     #[error("locker: the copy offered for {expected} is {actual}; find one with the right bytes")]
     NotTheObject {
@@ -156,6 +171,15 @@ pub enum ProblemKind {
     MissingRecord,
     /// The retention record, or another file of the store itself, is damaged.
     Damaged(String),
+    /// A delete marker hides the object; its good version is still there.
+    Hidden,
+    /// Other bytes were stored over the object; its good version is still there.
+    Overwritten {
+        /// The digest of the bytes that are found now.
+        actual: Digest,
+    },
+    /// The object could be deleted: it is not locked as it must be.
+    Unlocked(String),
     /// A file that does not belong here.
     Stray,
     /// The file cannot be read.
@@ -179,6 +203,15 @@ impl fmt::Display for Problem {
                 formatter.write_str("the object's retention record is gone")
             }
             ProblemKind::Damaged(reason) => formatter.write_str(reason),
+            ProblemKind::Hidden => formatter
+                .write_str("a delete marker hides the object; its good version is still there"),
+            ProblemKind::Overwritten { actual } => write!(
+                formatter,
+                "other bytes ({actual}) were stored over the object; its good version is still there"
+            ),
+            ProblemKind::Unlocked(reason) => {
+                write!(formatter, "the object is not locked: {reason}")
+            }
             ProblemKind::Stray => formatter.write_str("does not belong into a locker"),
             ProblemKind::Unreadable(reason) => write!(formatter, "cannot be read: {reason}"),
         }

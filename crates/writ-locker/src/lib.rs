@@ -1,8 +1,9 @@
 //! The locker: the bytes behind evidence, named by their SHA-256, written once, kept for their time.
 //!
-//! [`Locker`] is what the rest of Writ sees; [`FsLocker`] keeps objects in a directory. On a
-//! filesystem the locker is tamper-*evident* only: whoever owns the directory can destroy it, but
-//! cannot change a byte of it without [`Locker::verify_all`] naming the file.
+//! [`Locker`] is what the rest of Writ sees. [`FsLocker`] keeps objects in a directory; it is
+//! tamper-*evident* only: whoever owns the directory can destroy it, but cannot change a byte of it
+//! without [`Locker::verify_all`] naming the file. [`S3Locker`] keeps them in a bucket with Object
+//! Lock, where not even the owner can delete or change them before their time.
 //!
 //! What holds, whatever happens:
 //!
@@ -10,6 +11,7 @@
 //! - once `put` has returned, the object survives a crash;
 //! - retention only lengthens; nothing is deleted before its time, or under legal hold.
 
+mod checking;
 mod error;
 mod fs;
 mod record;
@@ -18,11 +20,12 @@ pub mod s3;
 use std::io::Read;
 use std::path::PathBuf;
 
-use writ_model::{Digest, Timestamp};
+use writ_model::{Digest, Span, Timestamp};
 
 pub use error::{LockerError, Problem, ProblemKind};
 pub use fs::{FsLocker, Options};
 pub use record::Record;
+pub use s3::S3Locker;
 
 /// What the caller knows about an object that is put.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,17 @@ pub struct Stored {
     pub already_there: bool,
 }
 
+/// What it took to make an object's good version the one that is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Healed {
+    /// It was found already.
+    Nothing,
+    /// Delete markers were taken away.
+    Uncovered,
+    /// It was stored again over what hid it.
+    StoredAgain,
+}
+
 /// How far a verification is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -72,7 +86,8 @@ pub struct Report {
     pub bytes: u64,
     /// What is wrong, by path.
     pub problems: Vec<Problem>,
-    /// Corrupt copies that [`FsLocker::heal`] moved aside, by path.
+    /// Corrupt copies that [`FsLocker::heal`] moved aside, or that lie under the good version of an
+    /// object in a bucket, by path.
     pub quarantined: Vec<PathBuf>,
 }
 
@@ -108,6 +123,35 @@ pub trait Locker: Send + Sync {
     /// # Errors
     /// As [`Locker::put`]; some of the objects may have been stored.
     fn put_batch(&self, bodies: &[(&[u8], Meta)]) -> Result<Vec<Stored>, LockerError>;
+
+    /// Makes the retention that was asked for at [`Locker::put`] final: call it when the ledger
+    /// names the objects. A driver whose locks cannot be taken back locks only for a short time at
+    /// first, so that bytes whose append failed are not kept for years; one whose retention can be
+    /// taken back keeps the whole of it from the start and has nothing to do here. Calling it again
+    /// does no harm, and it never shortens.
+    ///
+    /// # Errors
+    /// An object is not there, or cannot be locked; the others may have been.
+    fn confirm(&self, objects: &[(Digest, Timestamp)]) -> Result<(), LockerError> {
+        let _ = objects;
+        Ok(())
+    }
+
+    /// For how long an object that was put stays locked if it is never confirmed; `None` when
+    /// there is nothing to confirm.
+    fn first_retention(&self) -> Option<Span> {
+        None
+    }
+
+    /// Makes the good version of an object the one that is found, where somebody hid it or stored
+    /// something else over it. Nothing that has bytes is destroyed.
+    ///
+    /// # Errors
+    /// There is no good version any more, or it cannot be brought back.
+    fn heal_version(&self, digest: Digest) -> Result<Healed, LockerError> {
+        let _ = digest;
+        Ok(Healed::Nothing)
+    }
 
     /// A reader of the object. Small objects are verified before the first byte is handed out;
     /// of larger ones the last part is withheld, and an error given instead, if the bytes do not

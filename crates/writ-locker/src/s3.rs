@@ -13,6 +13,7 @@ mod driver;
 mod error;
 mod list;
 mod lock;
+mod locker;
 mod multipart;
 mod object;
 mod time;
@@ -28,6 +29,7 @@ use error::said;
 pub use error::{Failure, S3Error, S3ErrorKind};
 pub use list::{Entries, Entry, Version, Versions};
 pub use lock::{LockConfiguration, LockMode, LockPeriod, Retention, Versioning};
+pub use locker::S3Locker;
 pub use object::{Body, Checksum, Head, ObjectReader, PutOptions, Written};
 
 /// One bucket, or the part of it under a prefix. Cheap to clone.

@@ -1,13 +1,13 @@
 //! Reading, never without checking.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
 use writ_model::Digest;
 
 use super::{FsLocker, Name, dir};
+use crate::checking::{Checking, hash};
 use crate::{LockerError, Record};
 
 /// Objects up to this size are checked before their first byte is handed out.
@@ -33,14 +33,7 @@ impl FsLocker {
                 file, size, &path, digest,
             )?)));
         }
-        Ok(Box::new(Checking {
-            file,
-            left: size,
-            hasher: Sha256::new(),
-            path,
-            digest,
-            corrupt: false,
-        }))
+        Ok(Box::new(Checking::new(file, size, path, digest)))
     }
 
     pub(super) fn bytes(&self, digest: Digest, limit: u64) -> Result<Vec<u8>, LockerError> {
@@ -97,66 +90,4 @@ pub(super) fn check_bytes(file: File, path: &Path, expected: Digest) -> Result<u
         });
     }
     Ok(size)
-}
-
-/// Digest and number of bytes of the rest of a file.
-pub(super) fn hash(mut file: File) -> io::Result<(Digest, u64)> {
-    let mut hasher = Sha256::new();
-    let mut size = 0;
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((Digest::from_bytes(hasher.finalize().into()), size)),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                size += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Hands out a large object while hashing it. The last part stays back until the whole is checked.
-struct Checking {
-    file: File,
-    left: u64,
-    hasher: Sha256,
-    path: PathBuf,
-    digest: Digest,
-    /// Found out already: a reader that asks again must not take it for the end.
-    corrupt: bool,
-}
-
-impl Read for Checking {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.corrupt {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{} is corrupt", self.path.display()),
-            ));
-        }
-        if buffer.is_empty() || self.left == 0 {
-            return Ok(0);
-        }
-        let count = self.file.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        let grown = count as u64 > self.left;
-        self.left = self.left.saturating_sub(count as u64);
-        if count == 0 || self.left == 0 {
-            let actual = Digest::from_bytes(self.hasher.clone().finalize().into());
-            let more = !grown && count > 0 && self.file.read(&mut [0])? > 0;
-            if actual != self.digest || grown || more {
-                buffer[..count].fill(0);
-                self.corrupt = true;
-                let error = LockerError::Corrupt {
-                    path: self.path.clone(),
-                    expected: self.digest,
-                    actual,
-                };
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-            }
-        }
-        Ok(count)
-    }
 }

@@ -8,7 +8,8 @@ use writ_model::{Digest, Timestamp};
 
 use super::put::Turn;
 use super::temp::Temp;
-use super::{FsLocker, Name, dir, get};
+use super::{FsLocker, Name, dir};
+use crate::checking::hash;
 use crate::{LockerError, Meta, Record, Stored};
 
 impl FsLocker {
@@ -154,7 +155,7 @@ impl FsLocker {
             match dir::open_file(&shard, &name.body, &path)? {
                 None => {}
                 Some((file, _)) => {
-                    let (found, _) = get::hash(file).map_err(LockerError::std_io("read", &path))?;
+                    let (found, _) = hash(file).map_err(LockerError::std_io("read", &path))?;
                     if found != digest {
                         self.quarantine(&shard, &name, digest, found)?;
                     }

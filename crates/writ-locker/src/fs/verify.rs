@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use writ_model::Digest;
 
 use super::{FsLocker, RECORD_SUFFIX, dir, get};
+use crate::checking::hash;
 use crate::record::MAX_RECORD_BYTES;
 use crate::{LockerError, Problem, ProblemKind, Progress, Record, Report};
 
@@ -140,7 +141,7 @@ impl Walk<'_> {
                 return None;
             }
         };
-        match get::hash(opened) {
+        match hash(opened) {
             Ok((actual, size)) => {
                 self.report.bytes += size;
                 if actual == expected {

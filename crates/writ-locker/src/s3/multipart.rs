@@ -1,6 +1,7 @@
 //! Large objects, in parts from a file: memory is bounded by the parts under way.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -267,10 +268,9 @@ impl Bucket {
                 Some(checksum) => checksum == ours,
                 // A server that keeps no checksums: look at the bytes.
                 None => {
-                    let mut hasher = Hasher(Sha256::new());
-                    std::io::copy(&mut reader, &mut hasher)
+                    let (found, _) = crate::checking::hash(&mut reader)
                         .map_err(|error| self.local(key, error.to_string()))?;
-                    Digest::from_bytes(hasher.0.finalize().into()) == digest
+                    found == digest
                 }
             };
         Ok(same.then_some(Written {
@@ -288,17 +288,13 @@ impl Bucket {
     }
 
     fn hash_file(&self, key: &str, file: &File, size: u64) -> Result<Digest, S3Error> {
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 128 * 1024];
-        let mut at = 0;
-        while at < size {
-            let want = usize::try_from((size - at).min(buffer.len() as u64)).unwrap_or(0);
-            file.read_exact_at(&mut buffer[..want], at)
-                .map_err(|error| self.local(key, format!("the file cannot be read: {error}")))?;
-            hasher.update(&buffer[..want]);
-            at += want as u64;
+        let reader = From { file, at: 0 };
+        let (digest, read) = crate::checking::hash(reader.take(size))
+            .map_err(|error| self.local(key, format!("the file cannot be read: {error}")))?;
+        if read < size {
+            return Err(self.local(key, "the file is shorter than it was said to be"));
         }
-        Ok(Digest::from_bytes(hasher.finalize().into()))
+        Ok(digest)
     }
 
     fn local(&self, key: &str, cause: impl Into<String>) -> S3Error {
@@ -306,15 +302,16 @@ impl Bucket {
     }
 }
 
-struct Hasher(Sha256);
+/// Reads a file from a place of its own, not from the one that all share.
+struct From<'a> {
+    file: &'a File,
+    at: u64,
+}
 
-impl std::io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+impl Read for From<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }

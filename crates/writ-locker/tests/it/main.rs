@@ -5,6 +5,7 @@
     reason = "a test that cannot set up its case should stop there"
 )]
 
+mod conformance;
 mod crash;
 mod faults;
 mod keep;

@@ -1,6 +1,7 @@
 //! The S3 driver against a real server with Object Lock.
 
 mod bucket;
+mod locker;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
