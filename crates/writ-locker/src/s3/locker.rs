@@ -185,6 +185,13 @@ impl Locker for S3Locker {
         self.all_objects()
     }
 
+    fn place(&self, digest: Option<Digest>) -> PathBuf {
+        match digest {
+            Some(digest) => self.object_place(digest),
+            None => self.bucket.place("").into(),
+        }
+    }
+
     fn verify_all(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report, LockerError> {
         self.verify_everything(progress)
     }
