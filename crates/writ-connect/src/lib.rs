@@ -1,1 +1,13 @@
-//! Clients of outside systems. Each system has one file.
+//! Clients of outside systems. Each system has one file or folder.
+//!
+//! [`http`] is what they share: bounded in time and size, no redirects, a rule for addresses, tries
+//! with growing pauses, and secrets that never print. [`vault`] is the transit engine of Vault and
+//! OpenBao, as a signer.
+
+pub mod http;
+pub mod secret;
+pub mod vault;
+
+pub use http::{AddressRule, Client, ClientOptions, HttpError, Reply};
+pub use secret::Secret;
+pub use vault::{Vault, VaultService};
