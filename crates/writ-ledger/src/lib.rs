@@ -13,6 +13,7 @@
 
 pub mod checkpoint;
 pub mod cosign;
+pub mod driver;
 pub mod entry;
 pub mod error;
 #[cfg(not(feature = "fault-injection"))]
@@ -24,10 +25,13 @@ pub mod keys;
 pub mod lock;
 pub mod log;
 pub mod merkle;
+pub mod monitor;
 pub mod note;
 pub mod policy;
 pub mod proof;
+pub mod publish;
 pub mod reader;
+pub mod source;
 pub mod store;
 pub mod tile;
 mod tree;
@@ -36,15 +40,18 @@ pub mod view;
 pub mod witness;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use driver::Driver;
 pub use entry::{Entry, EntryBytes, EntryError, MAX_ENVELOPE_BYTES};
 pub use error::{Damage, LedgerError};
 pub use keys::{CheckpointSigner, LogKeys, Signers};
 pub use log::{Appended, Clock, Ledger, Options, SystemClock};
 pub use merkle::{Hash, ProofError};
+pub use monitor::{Alarm, AlarmKind, Monitor};
 pub use note::{KeyKind, NoteError, NoteSigner, NoteVerifier};
 pub use policy::{Policy, PolicyError, Quorum};
 pub use proof::{TlogProof, TlogProofError};
 pub use reader::LedgerReader;
+pub use source::{DirectorySource, LogSource};
 pub use store::{DirectoryStore, LogStore};
 pub use tree::Edge;
 pub use verify::{VerifyReport, verify_log, verify_tiles};

@@ -10,24 +10,23 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
-use crate::entry::{self, Entry, EntryBytes, MAX_RECORDED_AT};
+use crate::entry::{self, MAX_RECORDED_AT};
 use crate::error::LedgerError;
 use crate::fault;
 use crate::journal::{Chunk, JOURNAL, Journal, MAX_FRAME_BYTES};
 use crate::keys::Signers;
 use crate::lock;
-use crate::merkle::Hash;
 use crate::note::is_key_name;
-use crate::proof::TlogProof;
 use crate::reader::{self, BundleCache};
 use crate::store::{CHECKPOINT, DirectoryStore, LogStore, sync_dir};
 use crate::tree::Edge;
+
+mod answers;
 
 /// Full tiles and bundles that are handed to the store at once.
 const PUT_AT_ONCE: usize = 128;
@@ -122,6 +121,8 @@ pub struct Ledger {
     store: Arc<dyn LogStore>,
     queue: Mutex<Queue>,
     synced: Condvar,
+    /// Rings when a checkpoint comes into force.
+    covered: Condvar,
     journal: Mutex<Journal>,
     /// Held for the whole of an integration.
     integrator: Mutex<Integrator>,
@@ -225,6 +226,7 @@ impl Ledger {
             store,
             queue: Mutex::new(queue),
             synced: Condvar::new(),
+            covered: Condvar::new(),
             journal: Mutex::new(journal),
             integrator: Mutex::new(Integrator {
                 edge,
@@ -419,6 +421,7 @@ impl Ledger {
                 }
             }
         }
+        self.covered.notify_all();
         // From here on only tidying up: a crash leaves files that are still right.
         fault::point("integrate.checkpoint").map_err(at)?;
         lock(&self.journal).remove_below(size)?;
@@ -449,105 +452,6 @@ impl Ledger {
     /// The checkpoint in force; entries beyond its size are not integrated yet.
     pub fn checkpoint(&self) -> SignedCheckpoint {
         SignedCheckpoint::clone(&lock(&self.queue).head)
-    }
-
-    /// The newest checkpoint with witnesses' cosignatures, as it was stored.
-    pub fn cosigned(&self) -> Result<Option<SignedCheckpoint>, LedgerError> {
-        reader::cosigned(self.store.as_ref())
-    }
-
-    /// The store behind this ledger, for what needs no lock: cosignatures,
-    /// publishing, views.
-    pub fn store(&self) -> Arc<dyn LogStore> {
-        Arc::clone(&self.store)
-    }
-
-    /// The durable entry `index`. It is not checked against the tree here:
-    /// that is what receipts and [`crate::verify::verify_log`] do.
-    pub fn read(&self, index: u64) -> Result<EntryBytes, LedgerError> {
-        let integrated = {
-            let queue = lock(&self.queue);
-            if index >= queue.durable {
-                return Err(LedgerError::OutOfRange {
-                    what: "entry",
-                    asked: index,
-                    size: queue.durable,
-                });
-            }
-            let at = queue.pending.partition_point(|chunk| chunk.end() <= index);
-            if let Some(bytes) = queue.pending.get(at).and_then(|chunk| chunk.get(index)) {
-                return reader::own_entry(&self.dir.join(JOURNAL), index, bytes);
-            }
-            queue.head.unverified().size
-        };
-        self.cache.read(self.store.as_ref(), index, integrated)
-    }
-
-    /// Walks over the durable entries from `from` on, in order, until `visit`
-    /// breaks. Gives the index after the last one visited. Entries appended
-    /// meanwhile are not visited.
-    pub fn scan(
-        &self,
-        from: u64,
-        mut visit: impl FnMut(u64, Entry<'_>) -> ControlFlow<()>,
-    ) -> Result<u64, LedgerError> {
-        let (integrated, pending) = {
-            let queue = lock(&self.queue);
-            (
-                queue.head.unverified().size,
-                queue.pending.iter().cloned().collect::<Vec<_>>(),
-            )
-        };
-        let next = match reader::scan_tiles(self.store.as_ref(), from, integrated, &mut visit)? {
-            ControlFlow::Continue(next) => next,
-            ControlFlow::Break(next) => return Ok(next),
-        };
-        let chunks = pending.iter().map(AsRef::as_ref);
-        reader::scan_chunks(&self.dir.join(JOURNAL), chunks, next, &mut visit)
-    }
-
-    /// The offline receipt of an entry under the checkpoint in force;
-    /// integrates first when the entry is newer than that.
-    pub fn receipt(&self, index: u64) -> Result<TlogProof, LedgerError> {
-        let head = self.head_covering("entry", index, index.saturating_add(1))?;
-        reader::receipt(self.store.as_ref(), &head, index)
-    }
-
-    /// The proof that the first `new` entries begin with the first `old` ones;
-    /// integrates first when `new` is newer than the checkpoint.
-    pub fn prove_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, LedgerError> {
-        if old > new {
-            return Err(LedgerError::OutOfRange {
-                what: "size",
-                asked: old,
-                size: new,
-            });
-        }
-        let head = self.head_covering("size", new, new)?;
-        reader::consistency(self.store.as_ref(), head.unverified().size, old, new)
-    }
-
-    /// A checkpoint over at least `size` entries.
-    fn head_covering(
-        &self,
-        what: &'static str,
-        asked: u64,
-        size: u64,
-    ) -> Result<SignedCheckpoint, LedgerError> {
-        {
-            let queue = lock(&self.queue);
-            if size > queue.durable {
-                return Err(LedgerError::OutOfRange {
-                    what,
-                    asked,
-                    size: queue.durable,
-                });
-            }
-            if size <= queue.head.unverified().size {
-                return Ok(SignedCheckpoint::clone(&queue.head));
-            }
-        }
-        self.integrate()
     }
 }
 

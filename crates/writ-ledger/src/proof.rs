@@ -1,8 +1,8 @@
 //! Offline receipts as in [C2SP tlog-proof](https://c2sp.org/tlog-proof).
 //!
-//! In scope: the text format and its check against a log key. Out of scope:
+//! In scope: the text format and its check against the log's keys. Out of scope:
 //! quorum policies over witnesses, which the caller applies to
-//! [`TlogProof::checkpoint`]'s cosignatures.
+//! [`TlogProof::checkpoint`]'s cosignatures ([`crate::policy::Policy::count`]).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -59,6 +59,16 @@ pub struct TlogProof {
 }
 
 impl TlogProof {
+    /// The same receipt with the entry enclosed as its extra data, so that it can
+    /// be checked by whoever has nothing else. Whoever reads it sees the entry.
+    #[must_use]
+    pub fn enclosing(self, entry: &[u8]) -> Self {
+        Self {
+            extra: Some(entry.to_vec()),
+            ..self
+        }
+    }
+
     /// The text of a `.tlog-proof` file.
     pub fn to_text(&self) -> String {
         let mut text = format!("{HEADER}\n");

@@ -155,6 +155,15 @@ impl Edge {
         }
     }
 
+    /// The edge of a tree of `size` from the unfinished tiles of its levels.
+    pub(crate) fn from_levels(size: u64, levels: Vec<Vec<Hash>>) -> Self {
+        Self {
+            size,
+            levels,
+            ..Self::empty()
+        }
+    }
+
     /// Reads the edge of a checked checkpoint from its tiles, and checks that
     /// they lead to its root and that the last entries are those it signed.
     pub fn load(store: &dyn LogStore, head: &Checkpoint) -> Result<Self, LedgerError> {
@@ -241,16 +250,21 @@ impl Edge {
     pub fn push(&mut self, entry: &[u8], out: &mut Vec<(TilePath, Vec<u8>)>) {
         tile::push_entry(&mut self.bundle, entry);
         let position = self.size;
-        self.size += 1;
-        if self.size.is_multiple_of(TILE_WIDTH) {
+        if (position + 1).is_multiple_of(TILE_WIDTH) {
             let spare = Vec::with_capacity(self.bundle.len());
             out.push((
                 TilePath::entries(position / TILE_WIDTH, TILE_WIDTH as u16),
                 std::mem::replace(&mut self.bundle, spare),
             ));
         }
-        let mut hash = merkle::leaf_hash(entry);
-        let mut position = position;
+        self.push_leaf(merkle::leaf_hash(entry), out);
+    }
+
+    /// Adds an entry by its leaf hash only; there will be no bundle of it.
+    pub(crate) fn push_leaf(&mut self, leaf: Hash, out: &mut Vec<(TilePath, Vec<u8>)>) {
+        let mut hash = leaf;
+        let mut position = self.size;
+        self.size += 1;
         for level in 0.. {
             if level == self.levels.len() {
                 self.levels.push(Vec::with_capacity(TILE_WIDTH as usize));

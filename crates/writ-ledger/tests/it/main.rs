@@ -4,7 +4,10 @@
 
 mod append;
 mod crash;
+mod driver;
+mod monitor;
 mod parts;
+mod publish;
 mod rotation;
 mod shared;
 mod support;
