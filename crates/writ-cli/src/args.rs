@@ -3,12 +3,16 @@
 //! Verbs for what people do every day, nouns with verbs for what people manage. No flag states a
 //! verdict: there is no `--force`, no `--skip` and no `--compliant`.
 
+mod spool;
+
 use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use writ_model::{Digest, Span, Timestamp};
 use writ_render::Format;
+
+pub use spool::{SpoolCommand, SpoolPlace};
 
 const HELP_TEMPLATE: &str = "\
 {about}
@@ -35,6 +39,7 @@ Manage
   control     list, show, test or lint the controls of the bundle
   tool        list, install or lock the scanners
   hook        install or uninstall the git hook
+  spool       list, deliver, export or import evidence that waits for its store
   doctor      what is wired wrongly here, and the command that fixes it
   completion  man  version  demo
 
@@ -109,6 +114,9 @@ pub struct Global {
     /// Keys and trust roots; never inside the store [default: what the store's file names, else $XDG_DATA_HOME/writ/trust].
     #[arg(long, value_name = "DIR", global = true, env = "WRIT_TRUST")]
     pub trust: Option<PathBuf>,
+    /// The spool.
+    #[command(flatten)]
+    pub spool: SpoolPlace,
     /// Controls bundle in a directory instead of the one that ships.
     #[arg(long, value_name = "DIR", global = true, env = "WRIT_BUNDLE")]
     pub bundle: Option<PathBuf>,
@@ -213,6 +221,9 @@ pub enum Command {
     /// Install or uninstall the git hook.
     #[command(subcommand)]
     Hook(HookCommand),
+    /// List, deliver, export or import evidence that waits for its store.
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// What is wired wrongly here, and the command that fixes it.
     #[command(
         after_help = "Examples:\n  writ doctor\n  writ doctor --quiet      only what is wrong\n  writ doctor -f json"

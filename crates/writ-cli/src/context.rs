@@ -41,6 +41,12 @@ pub struct Context {
     pub store: PathBuf,
     /// Trust folder.
     pub trust: PathBuf,
+    /// Whether evidence goes into the spool instead of a store.
+    pub spools: bool,
+    /// Spool folder; `None` without a home directory.
+    pub spool: Option<PathBuf>,
+    /// Most bytes that the spool may hold.
+    pub spool_limit: Option<u64>,
     /// Cache folder for tools and databases.
     pub cache: PathBuf,
     /// Bundle folder given by flag.
@@ -107,6 +113,14 @@ impl Context {
             config: global.config.clone(),
             store,
             trust,
+            spools: global.spool.spool.is_some(),
+            spool: global
+                .spool
+                .spool
+                .clone()
+                .flatten()
+                .or_else(writ_registry::spool::default_spool),
+            spool_limit: global.spool.spool_limit,
             cache,
             bundle: global.bundle.clone(),
             identity: global

@@ -6,6 +6,7 @@ mod context;
 mod edge;
 mod emit;
 mod repo;
+mod spool;
 mod store;
 mod ui;
 
@@ -36,6 +37,7 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         .map_err(|error| edge::cannot_tell("cannot read the current folder").because(error))?;
     match &cli.command {
         Some(Command::Tool(command)) => block_on(commands::tool::run(context, command, &here)),
+        Some(Command::Spool(command)) => block_on(commands::spool::run(context, command)),
         Some(Command::Doctor) => block_on(commands::doctor::run(context, &here)),
         None => block_on(commands::state::run(context, &here)),
         Some(Command::Control(command)) => block_on(commands::control::run(context, command)),

@@ -1,4 +1,5 @@
-//! The recorder that turns the facts of a run into signed statements in a store.
+//! The recorder that turns the facts of a run into signed statements in a store, or in a spool while
+//! the store is out of reach.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use writ_evidence::predicate::{
 use writ_evidence::reference::{Holds, Reference};
 use writ_evidence::statement::{Predicate, ResourceDescriptor, Statement};
 use writ_model::{Digest, EvidenceId, EvidenceItem, EvidenceType, Origin, Outcome, Subject};
+use writ_registry::spool::SpoolRecorder;
 use writ_registry::{Blob, NewRecord, Store};
 
 use crate::ingested::BlobFile;
@@ -28,9 +30,16 @@ const MAX_FACTS: u64 = 4 << 20;
 /// Records into a store, and serves cached results from what is recorded there.
 #[derive(Debug, Clone)]
 pub struct StoreRecorder {
-    store: Arc<Store>,
+    target: Target,
     use_cache: bool,
     origin: Origin,
+}
+
+/// Where statements go.
+#[derive(Debug, Clone)]
+enum Target {
+    Store(Arc<Store>),
+    Spool(Arc<SpoolRecorder>),
 }
 
 impl StoreRecorder {
@@ -38,9 +47,19 @@ impl StoreRecorder {
     #[must_use]
     pub const fn new(store: Arc<Store>, use_cache: bool) -> Self {
         Self {
-            store,
+            target: Target::Store(store),
             use_cache,
             origin: Origin::Observed,
+        }
+    }
+
+    /// A recorder into a spool. Every stage runs: results to reuse lie in a store.
+    #[must_use]
+    pub const fn spooling(spool: Arc<SpoolRecorder>, origin: Origin) -> Self {
+        Self {
+            target: Target::Spool(spool),
+            use_cache: false,
+            origin,
         }
     }
 
@@ -48,18 +67,28 @@ impl StoreRecorder {
     #[must_use]
     pub const fn handed_in(store: Arc<Store>) -> Self {
         Self {
-            store,
+            target: Target::Store(store),
             use_cache: false,
             origin: Origin::HandedIn,
         }
     }
 
     async fn put(&self, what: &str, record: NewRecord) -> Result<EvidenceId, RecordError> {
-        self.store
-            .record(record)
-            .await
-            .map(|recorded| recorded.id)
-            .map_err(|error| failed(what, error))
+        match &self.target {
+            Target::Store(store) => store
+                .record(record)
+                .await
+                .map(|recorded| recorded.id)
+                .map_err(|error| failed(what, error)),
+            Target::Spool(spool) => {
+                let spool = Arc::clone(spool);
+                tokio::task::spawn_blocking(move || spool.record(&record))
+                    .await
+                    .map_err(|error| failed(what, error))?
+                    .map(|spooled| spooled.id)
+                    .map_err(|error| failed(what, error))
+            }
+        }
     }
 
     fn production(&self, evidence: &StageEvidence, facts: FileRef) -> Production {
@@ -230,10 +259,13 @@ impl Recorder for StoreRecorder {
     }
 
     async fn cached(&self, key: &Digest, types: &[EvidenceType]) -> Vec<CachedResult> {
+        let Target::Store(store) = &self.target else {
+            return Vec::new();
+        };
         if !self.use_cache {
             return Vec::new();
         }
-        let Ok(items) = self.store.cached(&key.to_string()).await else {
+        let Ok(items) = store.cached(&key.to_string()).await else {
             return Vec::new();
         };
         let mut results = Vec::new();
@@ -244,7 +276,7 @@ impl Recorder for StoreRecorder {
                 continue;
             };
             // The locker checks the bytes against the digest that the signed statement names.
-            let locker = self.store.shared_locker();
+            let locker = store.shared_locker();
             if let Ok(bytes) = locker.get_bytes(digest, MAX_FACTS)
                 && let Ok(facts) = serde_json::from_slice::<StageEvidence>(&bytes)
                 && facts.cache_key == Some(*key)

@@ -4,14 +4,12 @@
 //! says whether such evidence counts. A report that looked at nothing is recorded as empty.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::json;
 use writ_model::{EvidenceId, EvidenceType, Outcome, ProducerClass, Subject, ToolInfo};
 use writ_pipeline::ingest::{IngestReader, category_for};
 use writ_pipeline::ingested::{Ingested, ReadRequest, ReportReader};
 use writ_pipeline::record::{EvidenceKind, Recorder, StageEvidence};
-use writ_pipeline::store_recorder::StoreRecorder;
 use writ_render::{EdgeError, Format};
 
 use crate::args::AttestArgs;
@@ -19,7 +17,8 @@ use crate::commands::run::{Keys, work_folder};
 use crate::context::{Context, clock};
 use crate::edge::{self, Edge};
 use crate::repo::Repo;
-use crate::{emit, store, ui};
+use crate::spool::Door;
+use crate::{emit, ui};
 
 /// Runs the command: all files are read before the first is recorded.
 ///
@@ -30,8 +29,8 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
     let repo = Repo::open(context)?;
     let commit = repo.commit(args.commit.as_deref())?;
     let kind = args.kind.as_deref().map(kind_of_word).transpose()?;
-    let store = store::open(context).await?;
-    let keys = Keys::of(&store)?;
+    let door = Door::open(context).await?;
+    let keys = Keys::of(door.trust())?;
     let reader = IngestReader::new(*keys.secrets());
     let work = work_folder()?;
     let mut ready = Vec::new();
@@ -44,7 +43,7 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
         })?;
         ready.push((file, evidence_type, ingested));
     }
-    let recorder = StoreRecorder::handed_in(Arc::clone(&store));
+    let recorder = door.handed_in();
     let mut lines = Vec::new();
     for (file, evidence_type, ingested) in ready {
         let evidence = facts(
@@ -239,6 +238,7 @@ fn facts(
 }
 
 fn show(context: &Context, lines: &[(EvidenceId, StageEvidence)]) -> Result<(), EdgeError> {
+    let said = if context.spools { "queued" } else { "recorded" };
     emit::emit(context, |sink| match sink.format {
         Format::Json | Format::Jsonl => lines
             .iter()
@@ -253,7 +253,7 @@ fn show(context: &Context, lines: &[(EvidenceId, StageEvidence)]) -> Result<(), 
             .iter()
             .map(|(id, evidence)| {
                 format!(
-                    "recorded  {}  {} by {}, handed in: {}\n",
+                    "{said}  {}  {} by {}, handed in: {}\n",
                     id.short(),
                     evidence.evidence_type,
                     evidence.tool.name,

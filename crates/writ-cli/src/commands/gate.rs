@@ -13,7 +13,7 @@ use crate::context::{Context, Sink};
 use crate::edge::{self, Edge};
 use crate::emit;
 use crate::repo::{Commit, Repo};
-use crate::store;
+use crate::{spool, store};
 
 /// Runs the command.
 ///
@@ -31,6 +31,7 @@ pub async fn run(context: &Context, args: &GateArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
     let bundle = store::bundle(context)?;
     let store = store::open(context).await?;
+    spool::say_what_waits(context);
     let commit = repo.commit(args.commit.as_deref())?;
     let environment = repo.environment(args.environment.as_deref());
     let service = repo.service(context).to_owned();

@@ -16,6 +16,7 @@ pub mod reference;
 pub mod replay;
 pub mod run;
 pub mod shell;
+pub mod spool;
 pub mod state;
 pub mod status;
 pub mod tool;

@@ -13,7 +13,7 @@ use writ_pipeline::record::Recorder;
 use writ_pipeline::run::{GatherError, RunContext, RunParts, RunResult, execute, system_clock};
 use writ_pipeline::runlock::{RunLock, RunLockError};
 use writ_pipeline::runner::{Cancel, Events};
-use writ_registry::Store;
+use writ_registry::Trust;
 use writ_render::{EdgeError, Format, text};
 
 use crate::args::RunArgs;
@@ -21,6 +21,7 @@ use crate::commands::place;
 use crate::context::Context;
 use crate::edge::{self, Edge};
 use crate::repo::{Repo, git_error};
+use crate::spool::Door;
 use crate::{emit, store, ui};
 
 /// How long to wait for another run: ten minutes.
@@ -34,12 +35,11 @@ const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 /// Nothing ran: `writ.toml`, the repository or the store cannot be used.
 pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
-    let store = store::open(context).await?;
+    let door = Door::open(context).await?;
     let _one_at_a_time = alone(context, &repo).await?;
     let work = work_folder()?;
-    let keys = Keys::of(&store)?;
-    let recorder =
-        writ_pipeline::store_recorder::StoreRecorder::new(Arc::clone(&store), !args.no_cache);
+    let keys = Keys::of(door.trust())?;
+    let recorder = door.observed(!args.no_cache);
     let request = PlanRequest {
         stages: args.stages.clone(),
         staged: false,
@@ -91,15 +91,14 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of a store.
+    /// The keys of a trust folder.
     ///
     /// # Errors
     ///
     /// The trust folder cannot be read.
-    pub fn of(store: &Store) -> Result<Self, EdgeError> {
+    pub fn of(trust: &Trust) -> Result<Self, EdgeError> {
         let key = |purpose: &str| {
-            store
-                .trust()
+            trust
                 .derived_key(purpose)
                 .map_err(|error| store::registry_error(&error))
         };
@@ -308,6 +307,7 @@ fn report(
                 "dirty": result.run.dirty,
                 "cancelled": result.cancelled,
                 "exitCode": result.exit_code(),
+                "spool": context.spool.as_ref().filter(|_| context.spools),
                 "stages": result.stages,
                 "errors": result.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
@@ -338,6 +338,10 @@ fn report(
                 out.push_str("Stopped. What was done before is recorded.\n");
             } else if result.run.dirty {
                 out.push_str("Commit your changes and run again: evidence of a changed work tree counts for no commit.\n");
+            } else if context.spools {
+                out.push_str(
+                    "It waits in the spool. Next: writ spool deliver, or writ spool export FILE\n",
+                );
             } else {
                 out.push_str(&format!("Next: writ gate {environment}\n"));
             }

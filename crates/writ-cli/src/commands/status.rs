@@ -2,15 +2,17 @@
 
 use serde_json::json;
 use writ_model::State;
+use writ_registry::spool::Backlog;
 use writ_registry::{ExemptionState, Query};
 use writ_render::{EdgeError, Format, text};
 
 use crate::args::StatusArgs;
+use crate::commands::spool::size;
 use crate::commands::why;
-use crate::context::Context;
+use crate::context::{Context, clock};
 use crate::edge::EdgeResult as _;
 use crate::repo::Repo;
-use crate::{emit, store, ui};
+use crate::{emit, spool, store, ui};
 
 /// Runs the command; exit 0 whatever the state is.
 ///
@@ -20,6 +22,14 @@ use crate::{emit, store, ui};
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
     let commit = repo.commit(args.commit.as_deref())?;
+    let backlog = match spool::existing(context)? {
+        Some(spool) => Some(
+            spool
+                .backlog()
+                .map_err(|error| spool::spool_error(&error))?,
+        ),
+        None => None,
+    };
     let store = store::open_read_only(context).await?;
     let service = repo.service(context);
     let query = Query {
@@ -60,6 +70,7 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
                 })).collect::<Vec<_>>(),
                 "exemptionsWaiting": waiting,
                 "store": stats,
+                "spool": backlog,
             });
             serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
         }
@@ -123,10 +134,33 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
                 text::number(stats.entries),
                 text::number(stats.counts.open_findings)
             ));
+            if let Some(backlog) = &backlog {
+                out.push_str(&waiting_line(backlog));
+            }
             out
         }
     })?;
     Ok(0)
+}
+
+/// What waits in the spool; nothing when it is empty.
+fn waiting_line(backlog: &Backlog) -> String {
+    let Some(oldest) = backlog.oldest else {
+        return match backlog.untold_delivery {
+            true => format!(
+                "  {:<12}the record of a delivery waits: writ spool deliver\n",
+                "spool"
+            ),
+            false => String::new(),
+        };
+    };
+    format!(
+        "  {:<12}{}, {}, the oldest since {}: writ spool deliver\n",
+        "spool",
+        spool::statements_wait(backlog.items),
+        size(backlog.bytes),
+        clock().since(oldest).human()
+    )
 }
 
 fn counted(count: u64) -> String {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 35] = [
+const VERBS: [&str; 41] = [
     "init",
     "check",
     "run",
@@ -32,6 +32,11 @@ const VERBS: [&str; 35] = [
     "tool lock",
     "hook install",
     "hook uninstall",
+    "spool list",
+    "spool deliver",
+    "spool export",
+    "spool import",
+    "spool set-aside",
     "doctor",
     "completion",
     "man",
@@ -41,12 +46,13 @@ const VERBS: [&str; 35] = [
     "control",
     "tool",
     "hook",
+    "spool",
 ];
 
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..31] {
+    for verb in &VERBS[..36] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);

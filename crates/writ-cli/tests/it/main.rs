@@ -7,4 +7,5 @@ mod doctor;
 mod edges;
 mod help;
 mod sandbox;
+mod spool;
 mod tools;

@@ -29,6 +29,7 @@ mod error;
 mod gap;
 mod item;
 mod put;
+mod recorder;
 mod state;
 
 use std::fmt;
@@ -48,6 +49,7 @@ pub use deliver::{Delivery, Destination, Undelivered};
 pub use error::SpoolError;
 use item::{Item, Place};
 pub use put::Spooled;
+pub use recorder::SpoolRecorder;
 use state::State;
 pub use state::{Aside, Delivered};
 
