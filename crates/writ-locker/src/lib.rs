@@ -197,6 +197,14 @@ pub trait Locker: Send + Sync {
     /// The store cannot be listed.
     fn list(&self) -> Result<Vec<Digest>, LockerError>;
 
+    /// Whether there is no object at all.
+    ///
+    /// # Errors
+    /// As [`Locker::list`].
+    fn is_empty(&self) -> Result<bool, LockerError> {
+        Ok(self.list()?.is_empty())
+    }
+
     /// Where an object lies or would lie, or the locker itself: for messages.
     fn place(&self, digest: Option<Digest>) -> PathBuf;
 

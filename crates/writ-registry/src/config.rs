@@ -10,6 +10,13 @@
 //! driver = "directory"
 //! directory = "locker"                 # relative paths start at the directory above
 //!
+//! # or, for bytes that nobody can delete before their time (see `writ_locker::s3::S3Config`):
+//! # [locker]
+//! # driver = "s3"
+//! # [locker.s3]
+//! # bucket = "evidence"
+//! # region = "eu-central-1"
+//!
 //! [ledger]
 //! driver = "directory"
 //! directory = "ledger"
@@ -24,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
+use writ_locker::s3::S3Config;
 
 use crate::error::{RegistryError, Result};
 
@@ -52,6 +60,27 @@ pub struct StoreConfig {
 pub enum LockerConfig {
     /// In a directory of this machine.
     Directory(PathBuf),
+    /// In a bucket with Object Lock.
+    S3(Box<S3Config>),
+}
+
+impl LockerConfig {
+    /// Where it is, for messages.
+    #[must_use]
+    pub fn place(&self) -> PathBuf {
+        match self {
+            Self::Directory(directory) => directory.clone(),
+            Self::S3(bucket) => format!("s3://{}/{}", bucket.bucket, bucket.prefix).into(),
+        }
+    }
+
+    /// What brings a part of it back that is lost.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => "restore the locker directory from a copy",
+            Self::S3(_) => "see to the bucket and the right to read it; `writ doctor` examines it",
+        }
+    }
 }
 
 /// Where the log is.
@@ -81,16 +110,18 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct Locker {
     #[serde(default)]
-    driver: LockerDriver,
+    driver: Option<Spanned<LockerDriver>>,
     #[serde(default)]
-    directory: Option<PathBuf>,
+    directory: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    s3: Option<Spanned<S3Config>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum LockerDriver {
-    #[default]
     Directory,
+    S3,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -188,9 +219,35 @@ impl StoreConfig {
         let inside = |given: Option<PathBuf>, otherwise: &str| {
             directory.join(given.unwrap_or_else(|| PathBuf::from(otherwise)))
         };
-        let locker = match document.locker.driver {
-            LockerDriver::Directory => {
-                LockerConfig::Directory(inside(document.locker.directory, "locker"))
+        let Locker {
+            driver,
+            directory: in_directory,
+            s3,
+        } = document.locker;
+        let locker = match (driver.as_ref().map(|driver| *driver.get_ref()), s3) {
+            (None | Some(LockerDriver::S3), Some(bucket)) => {
+                if let Some(other) = in_directory {
+                    return Err(wrong(format!(
+                        "{}: the locker is in a bucket; take the directory out",
+                        line(text, other.span())
+                    )));
+                }
+                LockerConfig::S3(Box::new(bucket.into_inner()))
+            }
+            (Some(LockerDriver::S3), None) => {
+                return Err(wrong(format!(
+                    "{}: the driver s3 needs a table [locker.s3] with a bucket",
+                    line(text, driver.map_or(0..0, |driver| driver.span()))
+                )));
+            }
+            (Some(LockerDriver::Directory), Some(bucket)) => {
+                return Err(wrong(format!(
+                    "{}: the driver is directory; set driver = \"s3\", or take this table out",
+                    line(text, bucket.span())
+                )));
+            }
+            (None | Some(LockerDriver::Directory), None) => {
+                LockerConfig::Directory(inside(in_directory.map(Spanned::into_inner), "locker"))
             }
         };
         let ledger = match document.ledger.driver {
@@ -254,8 +311,35 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_is_named_in_a_table() {
+        for text in [
+            "version = 1\n[locker]\ndriver = 's3'\n[locker.s3]\nbucket = 'evidence'\n",
+            "version = 1\n[locker.s3]\nbucket = 'evidence'\n",
+        ] {
+            let expected = LockerConfig::S3(Box::new(S3Config::new("evidence")));
+            assert_eq!(parse(text).unwrap().locker, expected);
+        }
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_line() {
         for (text, line, word) in [
+            ("version = 1\n[locker]\ndriver = 's3'\n", "line 3", "bucket"),
+            (
+                "version = 1\n[locker]\ndriver = 'directory'\n[locker.s3]\nbucket = 'x'\n",
+                "line 4",
+                "driver",
+            ),
+            (
+                "version = 1\n[locker]\ndirectory = 'x'\n[locker.s3]\nbucket = 'x'\n",
+                "line 3",
+                "directory",
+            ),
+            (
+                "version = 1\n[locker.s3]\nbucket = 'x'\nsecret = 'y'\n",
+                "line 4",
+                "secret",
+            ),
             ("version = 1\nlocke = 1\n", "line 2", "locke"),
             (
                 "version = 1\n[locker]\ndriver = 'floppy'\n",

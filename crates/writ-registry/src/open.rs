@@ -2,12 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, RwLock};
 use writ_ledger::LedgerError;
-use writ_locker::{FsLocker, Locker};
+use writ_locker::{FsLocker, Locker, S3Locker};
 use writ_model::{Digest, LedgerHead};
 
 use crate::config::{LockerConfig, StoreConfig};
@@ -46,7 +46,7 @@ impl Store {
         let origin = if log.exists().await? {
             None
         } else {
-            Some(new_store(config, &paths, log.as_ref(), &options)?)
+            Some(new_store(config, &paths, log.as_ref(), &options).await?)
         };
         let mut trust = Trust::open(&options.trust, options.create && origin.is_some())?;
         let door = Arc::new(Mutex::new(Door::new(Arc::clone(&log), &options)));
@@ -70,7 +70,7 @@ impl Store {
                 ),
             });
         }
-        let locker = open_locker(config, options.read_only)?;
+        let locker = open_locker(config, options.read_only).await?;
         let ops = open_ops(&paths, &options).await?;
         if let Some(ops) = &ops {
             refuse_rollback(ops, log.as_ref(), &head).await?;
@@ -155,20 +155,40 @@ pub(crate) fn trusted_head(
 }
 
 /// The locker of a store.
-pub(crate) fn open_locker(config: &StoreConfig, read_only: bool) -> Result<Arc<dyn Locker>> {
-    match &config.locker {
+pub(crate) async fn open_locker(config: &StoreConfig, read_only: bool) -> Result<Arc<dyn Locker>> {
+    let config = config.locker.clone();
+    // Opening settles left-overs on the disk, or asks a server.
+    tokio::task::spawn_blocking(move || match config {
         LockerConfig::Directory(directory) => Ok(Arc::new(FsLocker::open(
             directory,
             writ_locker::Options {
                 read_only,
                 ..writ_locker::Options::default()
             },
-        )?)),
+        )?) as Arc<dyn Locker>),
+        LockerConfig::S3(bucket) => {
+            Ok(Arc::new(S3Locker::open(&bucket, read_only)?) as Arc<dyn Locker>)
+        }
+    })
+    .await?
+}
+
+/// Where a locker is that has objects already.
+async fn used_locker(config: &StoreConfig) -> Result<Option<PathBuf>> {
+    match &config.locker {
+        LockerConfig::Directory(directory) => Ok(directory.exists().then(|| directory.clone())),
+        LockerConfig::S3(_) => {
+            let locker = open_locker(config, true).await?;
+            tokio::task::spawn_blocking(move || {
+                Ok((!locker.is_empty()?).then(|| locker.place(None)))
+            })
+            .await?
+        }
     }
 }
 
 /// Prepares the directory of a new store and names its ledger.
-fn new_store(
+async fn new_store(
     config: &StoreConfig,
     paths: &StorePaths,
     log: &dyn Log,
@@ -178,8 +198,8 @@ fn new_store(
         return Err(RegistryError::NoStore(paths.place.clone()));
     }
     // The ledger is made first: where other parts are, it was there once.
-    let LockerConfig::Directory(locker) = &config.locker;
-    if let Some(rest) = [locker, &paths.ops].into_iter().find(|path| path.exists()) {
+    let ops = paths.ops.exists().then(|| paths.ops.clone());
+    if let Some(rest) = used_locker(config).await?.or(ops) {
         return Err(RegistryError::Trust {
             path: log.place(""),
             problem: format!("the ledger is gone, though {} is there", rest.display()),

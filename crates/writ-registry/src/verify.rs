@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use writ_ledger::{LedgerError, SignedCheckpoint};
-use writ_locker::{Locker, LockerError};
+use writ_locker::{Locker, ProblemKind};
 use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
 
-use crate::config::{LedgerConfig, LockerConfig, StoreConfig};
+use crate::config::{LedgerConfig, StoreConfig};
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
 use crate::item::{Reader, projected};
@@ -177,9 +177,9 @@ async fn verify_config(
     }
     check_ledger(log.as_ref(), view, &trust, &earlier, &mut report, progress);
     let ledger_is_good = report.is_good();
-    match open_locker(config, true) {
+    match open_locker(config, true).await {
         Ok(locker) => {
-            check_locker(locker.as_ref(), &mut report, progress);
+            check_locker(config, locker.as_ref(), &mut report, progress);
             if ledger_is_good {
                 let view = log.view().await?;
                 check_entries(
@@ -193,14 +193,12 @@ async fn verify_config(
             }
         }
         Err(error) => report.failures.push(Failure {
-            file: match &config.locker {
-                LockerConfig::Directory(directory) => directory.clone(),
-            },
+            file: config.locker.place(),
             entry: None,
             id: None,
             bytes: None,
             problem: error.to_string(),
-            remedy: "restore the locker directory from a copy".to_owned(),
+            remedy: config.locker.remedy().to_owned(),
         }),
     }
     if options.index && report.is_good() {
@@ -328,6 +326,7 @@ fn ledger_failure(error: RegistryError, otherwise: &Path) -> Failure {
 }
 
 fn check_locker(
+    config: &StoreConfig,
     locker: &dyn Locker,
     report: &mut VerifyReport,
     progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
@@ -341,12 +340,11 @@ fn check_locker(
                 let place = format!("{}: ", problem.path.display());
                 report.failures.push(Failure {
                     problem: text.strip_prefix(&place).unwrap_or(&text).to_owned(),
-                    file: problem.path,
                     entry: None,
                     id: None,
                     bytes: None,
-                    remedy: "restore this file from a copy; the ledger names what it must hold"
-                        .to_owned(),
+                    remedy: remedy(&problem.kind).to_owned(),
+                    file: problem.path,
                 });
             }
         }
@@ -356,8 +354,21 @@ fn check_locker(
             id: None,
             bytes: None,
             problem: error.to_string(),
-            remedy: "restore the locker directory from a copy".to_owned(),
+            remedy: config.locker.remedy().to_owned(),
         }),
+    }
+}
+
+/// The way out of what is wrong with an object.
+fn remedy(problem: &ProblemKind) -> &'static str {
+    match problem {
+        ProblemKind::Hidden | ProblemKind::Overwritten { .. } => {
+            "nothing is lost: `writ heal` brings the good version back into sight; find out who did it"
+        }
+        ProblemKind::Unlocked(_) => {
+            "record it again, or put it under hold; find out who stored it without a lock"
+        }
+        _ => "restore this file from a copy; the ledger names what it must hold",
     }
 }
 
@@ -373,12 +384,35 @@ fn check_entries(
     let reader = Reader::new(trust.keys().clone(), Arc::clone(locker));
     let total = view.size();
     let mut found = Vec::new();
+    // One listing, instead of a look at each object: a bucket is far away.
+    let stored = match locker.list() {
+        Ok(stored) => stored,
+        Err(error) => {
+            report.failures.push(Failure {
+                file: locker.place(None),
+                entry: None,
+                id: None,
+                bytes: None,
+                problem: error.to_string(),
+                remedy: "see to the locker, and verify again".to_owned(),
+            });
+            return Ok(());
+        }
+    };
     view.scan(0, &mut |index, entry| {
         report.envelopes += 1;
         if report.envelopes.is_multiple_of(256) {
             progress("envelopes", report.envelopes, total);
         }
-        check_entry(&reader, locker.as_ref(), log, index, entry, &mut found);
+        check_entry(
+            &reader,
+            locker.as_ref(),
+            &stored,
+            log,
+            index,
+            entry,
+            &mut found,
+        );
         ControlFlow::Continue(())
     })?;
     report.failures.extend(found);
@@ -388,6 +422,7 @@ fn check_entries(
 fn check_entry(
     reader: &Reader,
     locker: &dyn Locker,
+    stored: &[Digest],
     log: &dyn Log,
     index: u64,
     entry: writ_ledger::Entry<'_>,
@@ -420,7 +455,7 @@ fn check_entry(
         return;
     };
     for (digest, role) in projected.blobs {
-        if matches!(locker.record(digest), Err(LockerError::NotFound(_))) {
+        if stored.binary_search(&digest).is_err() {
             found.push(failure(
                 locker.place(Some(digest)),
                 Some(id),

@@ -185,6 +185,14 @@ impl Locker for S3Locker {
         self.all_objects()
     }
 
+    fn is_empty(&self) -> Result<bool, LockerError> {
+        // One page, not all of them.
+        match self.bucket.list_versions(OBJECTS).next() {
+            None => Ok(true),
+            Some(version) => Ok(version.map(|_| false)?),
+        }
+    }
+
     fn place(&self, digest: Option<Digest>) -> PathBuf {
         match digest {
             Some(digest) => self.object_place(digest),
