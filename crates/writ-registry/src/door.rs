@@ -4,6 +4,7 @@
 //! two processes that record into one store take turns within a run, not run after run.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(crate) struct Door {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     lock_timeout: Duration,
+    /// Where heads are remembered outside of the store; not while a rollback is being accepted.
+    trust: Option<PathBuf>,
     lease: Option<Lease>,
 }
 
@@ -55,6 +58,7 @@ impl Door {
             log,
             clock: Arc::clone(&options.clock),
             lock_timeout: options.lock_timeout,
+            trust: (!options.accept_rollback).then(|| options.trust.clone()),
             lease: None,
         }
     }
@@ -81,10 +85,14 @@ impl Door {
 
     /// Integrates what is pending and lets other writers in.
     pub(crate) async fn release(&mut self) -> Result<()> {
-        match self.lease.take() {
-            Some(lease) => lease.writer.close().await,
-            None => Ok(()),
+        let Some(lease) = self.lease.take() else {
+            return Ok(());
+        };
+        lease.writer.close().await?;
+        if let Some(trust) = &self.trust {
+            crate::held::keep(trust, &self.log.view().await?.checkpoint())?;
         }
+        Ok(())
     }
 }
 
@@ -211,7 +219,7 @@ impl Store {
         }
         let mut fresh = self.paths.index.as_os_str().to_owned();
         fresh.push(".new");
-        let fresh = std::path::PathBuf::from(fresh);
+        let fresh = PathBuf::from(fresh);
         remove(&fresh)?;
         let built = Index::create(Some(&fresh)).await?;
         let view = writer.view().await?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use writ_model::{Digest, EvidenceId, Timestamp};
+use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
 
 /// Every error of the registry.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,20 @@ pub enum RegistryError {
         problem: String,
         /// What to do.
         remedy: &'static str,
+    },
+    /// The ledger is not what was seen here before: entries were lost, taken away or exchanged.
+    #[error("{}", rolled_back(.path, .found, .held, *.held_at, *.forked))]
+    RolledBack {
+        /// Its checkpoint.
+        path: PathBuf,
+        /// The head that it shows.
+        found: LedgerHead,
+        /// The head that was seen before.
+        held: LedgerHead,
+        /// When that was.
+        held_at: Timestamp,
+        /// It is not shorter, but has other entries.
+        forked: bool,
     },
     /// A key could not be read, written or used.
     #[error(transparent)]
@@ -181,6 +195,33 @@ impl From<tokio::task::JoinError> for RegistryError {
     fn from(error: tokio::task::JoinError) -> Self {
         Self::Task(error.to_string())
     }
+}
+
+fn rolled_back(
+    path: &std::path::Path,
+    found: &LedgerHead,
+    held: &LedgerHead,
+    held_at: Timestamp,
+    forked: bool,
+) -> String {
+    let said = format!(
+        "{}: the ledger has {} entries with root {}, but {} entries with root {} were seen here at {held_at}",
+        path.display(),
+        found.size,
+        found.root,
+        held.size,
+        held.root
+    );
+    if forked {
+        return format!(
+            "{said}: entries were exchanged, there are two histories; compare with what monitors and witnesses hold, and put back the directory with the right one"
+        );
+    }
+    format!(
+        "{said}: entries {} to {} are missing; restore a backup that is not older than that. If they are lost for good, `writ server accept-rollback --reason TEXT` records the loss and goes on without them",
+        found.size,
+        held.size.saturating_sub(1)
+    )
 }
 
 pub(crate) fn remedy_for(error: &std::io::Error) -> &'static str {

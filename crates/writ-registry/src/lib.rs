@@ -15,6 +15,7 @@ mod exempt;
 #[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
 pub mod fault;
 pub mod findings;
+mod held;
 mod index;
 mod item;
 pub mod log;

@@ -13,6 +13,7 @@ use writ_model::{Digest, LedgerHead};
 use crate::config::{LockerConfig, StoreConfig};
 use crate::door::Door;
 use crate::error::{RegistryError, Result};
+use crate::held;
 use crate::index::db::Access;
 use crate::index::{Index, Position, side_files};
 use crate::log::{self, Log, LogView};
@@ -72,8 +73,11 @@ impl Store {
         }
         let locker = open_locker(config, options.read_only).await?;
         let ops = open_ops(&paths, &options).await?;
-        if let Some(ops) = &ops {
-            refuse_rollback(ops, log.as_ref(), &head).await?;
+        if !options.accept_rollback {
+            held::refuse_rollback(log.as_ref(), &trust, ops.as_ref(), &head).await?;
+            if !options.read_only {
+                held::keep(trust.path(), &log.view().await?.checkpoint())?;
+            }
         }
         let index_lock = index_lock(&paths, &options)?;
         // A store that cannot be written must have a complete index, or one in memory.
@@ -264,26 +268,6 @@ async fn open_ops(paths: &StorePaths, options: &StoreOptions) -> Result<Option<O
         Err(_) if options.read_only => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// A ledger that is shorter than one that was verified here before was rolled back.
-async fn refuse_rollback(ops: &Ops, log: &dyn Log, head: &TrustedHead) -> Result<()> {
-    let held = ops.held(&head.origin, 1).await?;
-    let Some(held) = held.first() else {
-        return Ok(());
-    };
-    let forked = held.head.size == head.head.size && held.head.root != head.head.root;
-    if held.head.size <= head.head.size && !forked {
-        return Ok(());
-    }
-    Err(RegistryError::Trust {
-        path: log.place("checkpoint"),
-        problem: format!(
-            "it covers {} entries with root {}, but a ledger of {} entries with root {} was verified here at {}: entries were taken away or exchanged",
-            head.head.size, head.head.root, held.head.size, held.head.root, held.held_at
-        ),
-        remedy: "restore the ledger from a backup that is not older than that",
-    })
 }
 
 /// The file whose lock says that somebody has the index open.

@@ -40,6 +40,9 @@ pub struct StoreOptions {
     pub trust: PathBuf,
     /// How long to wait for another process that is recording. Default: 30 s.
     pub lock_timeout: Duration,
+    /// Open a ledger that is shorter than one that was seen here, to record that the loss is
+    /// accepted. Default: no.
+    pub accept_rollback: bool,
     /// How long the bytes behind evidence are kept at least. Default: 400 days, so that a year's
     /// audit finds all of its period.
     pub retention: Span,
@@ -55,6 +58,7 @@ impl StoreOptions {
             read_only: false,
             trust: trust.into(),
             lock_timeout: Duration::from_secs(30),
+            accept_rollback: false,
             retention: Span::from_secs(400 * 86_400),
         }
     }

@@ -173,7 +173,7 @@ async fn verify_config(
     let mut earlier = options.earlier.clone();
     let view = log.view().await;
     if let Ok(view) = &view {
-        earlier.extend(held_notes(&paths, view.as_ref()).await);
+        earlier.extend(held_notes(&paths, view.as_ref(), &trust).await);
     }
     check_ledger(log.as_ref(), view, &trust, &earlier, &mut report, progress);
     let ledger_is_good = report.is_good();
@@ -207,18 +207,23 @@ async fn verify_config(
     Ok(report)
 }
 
-async fn held_notes(paths: &StorePaths, view: &dyn LogView) -> Vec<String> {
+async fn held_notes(paths: &StorePaths, view: &dyn LogView, trust: &Trust) -> Vec<String> {
     use crate::index::db::Access;
-    if !paths.ops.exists() {
-        return Vec::new();
-    }
     let origin = view.checkpoint().unverified().origin.clone();
+    let outside = crate::held::outside(trust, &origin).ok().flatten();
+    let outside = outside.map(|held| held.note);
+    if !paths.ops.exists() {
+        return outside.into_iter().collect();
+    }
     let Ok(ops) = crate::ops::Ops::open(&paths.ops, Access::Immutable).await else {
-        return Vec::new();
+        return outside.into_iter().collect();
     };
     let held = ops.held(&origin, 100).await.unwrap_or_default();
     ops.close().await;
-    held.into_iter().map(|held| held.note).collect()
+    outside
+        .into_iter()
+        .chain(held.into_iter().map(|held| held.note))
+        .collect()
 }
 
 fn check_ledger(

@@ -171,7 +171,7 @@ async fn a_rolled_back_ledger_is_noticed() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("covers 1 entries") && error.contains("taken away"),
+        error.contains("has 1 entries") && error.contains("entries 1 to 1 are missing"),
         "{error}"
     );
 }
