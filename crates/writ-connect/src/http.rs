@@ -17,6 +17,8 @@ pub use address::AddressRule;
 
 use crate::secret::Secret;
 
+const JSON: &str = "application/json";
+
 /// First pause between two tries; each later one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -113,8 +115,10 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// Headers that hold secrets.
     pub secrets: Vec<(&'static str, Secret)>,
-    /// JSON body. Wiped when dropped: it may hold a secret.
+    /// Body, JSON unless `content_type` says otherwise. Wiped when dropped: it may hold a secret.
     pub body: Option<Zeroizing<Vec<u8>>>,
+    /// What the body is.
+    pub content_type: &'static str,
     /// Whether doing it twice is as good as doing it once: only then is it tried again after it may
     /// have arrived.
     pub repeatable: bool,
@@ -129,6 +133,7 @@ impl Request {
             headers: Vec::new(),
             secrets: Vec::new(),
             body: None,
+            content_type: JSON,
             repeatable: true,
         }
     }
@@ -141,6 +146,20 @@ impl Request {
             headers: Vec::new(),
             secrets: Vec::new(),
             body: Some(Zeroizing::new(body.to_string().into_bytes())),
+            content_type: JSON,
+            repeatable: false,
+        }
+    }
+
+    /// A POST of text that must not happen twice.
+    pub fn post_text(path: impl Into<String>, body: String) -> Self {
+        Self {
+            method: Method::POST,
+            path: path.into(),
+            headers: Vec::new(),
+            secrets: Vec::new(),
+            body: Some(Zeroizing::new(body.into_bytes())),
+            content_type: "text/plain; charset=utf-8",
             repeatable: false,
         }
     }
@@ -167,6 +186,10 @@ pub struct Reply {
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
+    /// `Content-Type`, empty when there is none.
+    pub content_type: String,
+    /// `Content-Encoding`, empty when there is none: the body is as it came.
+    pub content_encoding: String,
     /// Who answered.
     pub address: String,
 }
@@ -324,7 +347,7 @@ impl Client {
         }
         if let Some(body) = &request.body {
             builder = builder
-                .header(reqwest::header::CONTENT_TYPE, "application/json")
+                .header(reqwest::header::CONTENT_TYPE, request.content_type)
                 .body(body.to_vec());
         }
         let broken = |error: reqwest::Error| Failed::Connection {
@@ -333,6 +356,12 @@ impl Client {
         };
         let mut response = builder.send().await.map_err(broken)?;
         let status = response.status();
+        let header = |name| {
+            let value = response.headers().get(name);
+            String::from_utf8_lossy(value.map_or(b"", |v| v.as_bytes())).into_owned()
+        };
+        let content_type = header(reqwest::header::CONTENT_TYPE);
+        let content_encoding = header(reqwest::header::CONTENT_ENCODING);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| Failed::Connection {
             arrived: true,
@@ -349,6 +378,8 @@ impl Client {
         Ok(Reply {
             status: status.as_u16(),
             body,
+            content_type,
+            content_encoding,
             address: self.address().to_owned(),
         })
     }

@@ -8,4 +8,5 @@
 mod http;
 mod openbao;
 mod stub;
+mod tlog;
 mod vault;
