@@ -83,6 +83,9 @@ pub enum RegistryError {
     /// The ledger refused.
     #[error(transparent)]
     Ledger(#[from] writ_ledger::LedgerError),
+    /// The shared log refused.
+    #[error(transparent)]
+    Shared(crate::log::shared::SharedError),
     /// The locker refused.
     #[error(transparent)]
     Locker(#[from] writ_locker::LockerError),
@@ -232,5 +235,15 @@ pub(crate) fn remedy_for(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::PermissionDenied => "; check its owner and mode",
         std::io::ErrorKind::ReadOnlyFilesystem => "; the store needs a writable file system",
         _ => "",
+    }
+}
+
+impl From<crate::log::shared::SharedError> for RegistryError {
+    fn from(error: crate::log::shared::SharedError) -> Self {
+        match error {
+            // Callers tell the ledger's own errors apart, whichever driver they come from.
+            crate::log::shared::SharedError::Ledger(error) => Self::Ledger(error),
+            other => Self::Shared(other),
+        }
     }
 }

@@ -58,6 +58,19 @@ pub const BACKUP_POINTS: &[&str] = &[
     "restore.renamed",
 ];
 
+/// Every point of the shared log, in the order in which an append and an integration pass them.
+pub const SHARED_POINTS: &[&str] = &[
+    "shared.append",
+    "shared.append.done",
+    "shared.lease",
+    "shared.read",
+    "shared.tiles",
+    "shared.committed",
+    "shared.signed",
+    "shared.published",
+    "shared.settled",
+];
+
 #[cfg(not(feature = "fault-injection"))]
 #[inline(always)]
 pub(crate) fn point(_name: &'static str) {}
@@ -69,14 +82,14 @@ pub(crate) fn step(_name: &'static str) -> std::io::Result<()> {
 }
 
 #[cfg(feature = "fault-injection")]
-pub use armed::{arm, arm_failure, disarm};
+pub use armed::{arm, arm_failure, disarm, watch};
 #[cfg(feature = "fault-injection")]
 pub(crate) use armed::{point, step};
 
 #[cfg(feature = "fault-injection")]
 mod armed {
     use std::io;
-    use std::sync::Mutex;
+    use std::sync::{Mutex, OnceLock};
 
     #[derive(Clone, Copy)]
     enum Action {
@@ -90,7 +103,16 @@ mod armed {
         action: Action,
     }
 
+    type Watcher = Box<dyn Fn(&'static str) + Send + Sync>;
+
     static ARMED: Mutex<Option<Armed>> = Mutex::new(None);
+    static WATCHER: OnceLock<Watcher> = OnceLock::new();
+
+    /// Lets `watcher` see every point that is passed from now on, for the life of the process: to
+    /// stop there, to take a note. Only the first call counts.
+    pub fn watch(watcher: impl Fn(&'static str) + Send + Sync + 'static) {
+        let _ = WATCHER.set(Box::new(watcher));
+    }
 
     fn set(armed: Option<Armed>) {
         if let Ok(mut slot) = ARMED.lock() {
@@ -140,6 +162,9 @@ mod armed {
     }
 
     pub(crate) fn point(name: &'static str) {
+        if let Some(watcher) = WATCHER.get() {
+            watcher(name);
+        }
         // A point between file operations has nothing to fail with.
         let _ = step(name);
     }

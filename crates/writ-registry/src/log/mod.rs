@@ -4,6 +4,7 @@
 //! what was durable at one moment. The directory of one machine is the first driver.
 
 mod directory;
+pub mod shared;
 
 use std::future::Future;
 use std::ops::ControlFlow;

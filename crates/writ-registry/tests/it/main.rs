@@ -8,6 +8,7 @@ mod exemptions;
 mod faults;
 mod lifecycle;
 mod recording;
+mod shared;
 mod spool;
 mod spool_archive;
 mod tampering;
