@@ -438,15 +438,11 @@ impl LogStore for DirectoryStore {
         new: &[u8],
     ) -> Result<(), LedgerError> {
         let path = self.dir.join(CHECKPOINT);
-        // A process that is paused here keeps the lock, so it can never put an
-        // older checkpoint over a newer one when it goes on.
-        let _lock = match &self.shared {
-            Some(shared) => Some(lock::acquire(&self.dir, shared.patience)?),
-            None => None,
+        let unchanged = || match self.checkpoint()?.as_deref() == expected {
+            true => Ok(()),
+            false => Err(LedgerError::CheckpointConflict { path: path.clone() }),
         };
-        if self.checkpoint()?.as_deref() != expected {
-            return Err(LedgerError::CheckpointConflict { path });
-        }
+        unchanged()?;
         let written = self.write_objects(objects)?;
         let (temporary, file) =
             self.write_temporary(CHECKPOINT, new, ["checkpoint.temp", "checkpoint.temp"])?;
@@ -455,9 +451,22 @@ impl LogStore for DirectoryStore {
         files.push((&temporary, &file));
         sync_together(&files, "store.temp.sync")?;
         self.name_objects(written)?;
-        fault::point("checkpoint.rename")
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|e| LedgerError::io("rename to", &path, e))?;
+        {
+            // Nothing slow happens under the lock. A process that is paused here
+            // keeps it, so it can never put an older checkpoint over a newer one
+            // when it goes on.
+            let _lock = match &self.shared {
+                Some(shared) => {
+                    let lock = lock::acquire(&self.dir, shared.patience)?;
+                    unchanged().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+                    Some(lock)
+                }
+                None => None,
+            };
+            fault::point("checkpoint.rename")
+                .and_then(|()| fs::rename(&temporary, &path))
+                .map_err(|e| LedgerError::io("rename to", &path, e))?;
+        }
         fault::point("checkpoint.dir.sync").map_err(|e| LedgerError::io("sync", &self.dir, e))?;
         sync_dir(&self.dir)
     }

@@ -53,7 +53,11 @@ pub(super) struct Appender(mpsc::UnboundedSender<Request>);
 impl Appender {
     /// Begins to serve appends on the database's thread, until the last sender is gone. `after` is
     /// called after every commit.
-    pub fn start(core: Arc<Core>, clock: Arc<dyn Clock>, after: impl Fn() + Send + 'static) -> Self {
+    pub fn start(
+        core: Arc<Core>,
+        clock: Arc<dyn Clock>,
+        after: impl Fn() + Send + 'static,
+    ) -> Self {
         let (send, mut receive) = mpsc::unbounded_channel();
         let serving = Arc::clone(&core);
         core.db.io.spawn(async move {

@@ -244,8 +244,13 @@ impl Tiles for BucketTiles {
     /// other, and never say so.
     fn check(&self) -> Result<(), LedgerError> {
         let mut mark = [0_u8; 8];
-        getrandom::fill(&mut mark)
-            .map_err(|e| LedgerError::io("name a trial in", self.bucket.place(""), io::Error::other(e)))?;
+        getrandom::fill(&mut mark).map_err(|e| {
+            LedgerError::io(
+                "name a trial in",
+                self.bucket.place(""),
+                io::Error::other(e),
+            )
+        })?;
         let key = format!("{TEMPORARY}/conditions-{}", hex::encode(mark));
         let put = |options: PutOptions| self.bucket.put(&key, mark.to_vec(), &options);
         let absent = || PutOptions {
@@ -267,7 +272,11 @@ impl Tiles for BucketTiles {
                     let problem = format!(
                         "the server ignores the condition {condition}: two writers would overwrite each other; use a server that honours conditional writes"
                     );
-                    return Err(LedgerError::io("use", self.bucket.place(""), io::Error::other(problem)));
+                    return Err(LedgerError::io(
+                        "use",
+                        self.bucket.place(""),
+                        io::Error::other(problem),
+                    ));
                 }
             }
         }

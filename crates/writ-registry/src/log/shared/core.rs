@@ -12,10 +12,10 @@ use writ_ledger::store::CHECKPOINT;
 use writ_ledger::tile::TilePath;
 use writ_ledger::{Checkpoint, LedgerError, LogStore as _, SignedCheckpoint, TreeView};
 
+use super::SharedOptions;
 use super::db::{Db, State};
 use super::error::{Result, SharedError};
 use super::tiles::{CachedTiles, Tiles};
-use super::SharedOptions;
 
 /// First and longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -160,8 +160,10 @@ impl Core {
                 remedy: "restore the tiles and the checkpoint from a copy, or name the place where they are",
             });
         };
-        let signed = SignedCheckpoint::parse(&note)
-            .map_err(|source| LedgerError::Note { path: place, source })?;
+        let signed = SignedCheckpoint::parse(&note).map_err(|source| LedgerError::Note {
+            path: place,
+            source,
+        })?;
         self.compare(&before, signed.unverified(), &after)?;
         Ok((after, signed))
     }

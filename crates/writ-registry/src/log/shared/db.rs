@@ -187,9 +187,8 @@ impl Db {
         mut connection: PoolConnection<Postgres>,
         outcome: Result<sqlx::Result<T>, Elapsed>,
     ) -> Result<T> {
-        let outcome = outcome.unwrap_or_else(|_| {
-            Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
-        });
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
         if !matches!(outcome, Ok(_) | Err(sqlx::Error::Database(_))) {
             connection.close_on_drop();
         }
@@ -229,7 +228,10 @@ impl Db {
         let state = (|| {
             let version: i32 = row.try_get(0)?;
             let root: &[u8] = row.try_get(7)?;
-            let root = Hash(root.try_into().map_err(|e| sqlx::Error::Decode(Box::new(e)))?);
+            let root = Hash(
+                root.try_into()
+                    .map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
+            );
             let state = State {
                 origin: row.try_get(1)?,
                 size: number(&row, 2)?,
@@ -248,7 +250,9 @@ impl Db {
             Ok((VERSION, state)) => Ok(Some(state)),
             Ok((version, _)) => Err(SharedError::Foreign {
                 place: self.place.clone(),
-                problem: format!("the log has version {version}, this Writ reads {VERSION}; use the Writ that made it, or a newer one"),
+                problem: format!(
+                    "the log has version {version}, this Writ reads {VERSION}; use the Writ that made it, or a newer one"
+                ),
             }),
             Err(error) => Err(self.failed(doing, error)),
         }
@@ -262,45 +266,51 @@ impl Db {
         self.finish(doing, connection, made)
     }
 
-    async fn create_on(&self, connection: &mut PgConnection, origin: &str, tree: Tree, note: &[u8]) -> sqlx::Result<()> {
-            let mut transaction = connection.begin().await?;
-            // One process at a time; the lock ends with the transaction.
-            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-                .bind(format!("writ ledger {}", self.schema))
-                .execute(&mut *transaction)
-                .await?;
-            let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-                .bind(format!("{}.head", self.schema))
+    async fn create_on(
+        &self,
+        connection: &mut PgConnection,
+        origin: &str,
+        tree: Tree,
+        note: &[u8],
+    ) -> sqlx::Result<()> {
+        let mut transaction = connection.begin().await?;
+        // One process at a time; the lock ends with the transaction.
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+            .bind(format!("writ ledger {}", self.schema))
+            .execute(&mut *transaction)
+            .await?;
+        let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+            .bind(format!("{}.head", self.schema))
+            .fetch_one(&mut *transaction)
+            .await?;
+        if there {
+            return transaction.rollback().await;
+        }
+        let schema: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
+                .bind(&self.schema)
                 .fetch_one(&mut *transaction)
                 .await?;
-            if there {
-                return transaction.rollback().await;
-            }
-            let schema: bool =
-                sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
-                    .bind(&self.schema)
-                    .fetch_one(&mut *transaction)
-                    .await?;
-            if !schema {
-                let create = format!("CREATE SCHEMA {}", self.schema);
-                sqlx::raw_sql(AssertSqlSafe(create))
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-            sqlx::raw_sql(AssertSqlSafe(self.sql.create.as_str()))
+        if !schema {
+            let create = format!("CREATE SCHEMA {}", self.schema);
+            sqlx::raw_sql(AssertSqlSafe(create))
                 .execute(&mut *transaction)
                 .await?;
-            sqlx::query(AssertSqlSafe(self.sql.begin_head.as_str()))
-                .bind(VERSION)
-                .bind(origin)
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query(AssertSqlSafe(self.sql.begin_tree.as_str()))
-                .bind(tree.root.0.as_slice())
-                .bind(note)
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await
+        }
+        sqlx::raw_sql(AssertSqlSafe(self.sql.create.as_str()))
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(AssertSqlSafe(self.sql.begin_head.as_str()))
+            .bind(VERSION)
+            .bind(origin)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(AssertSqlSafe(self.sql.begin_tree.as_str()))
+            .bind(tree.root.0.as_slice())
+            .bind(note)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
     }
 
     /// Appends what is new; says of each entry where it is. Calling it again with the same `call`
@@ -338,7 +348,10 @@ impl Db {
         call: i64,
     ) -> Result<Vec<Placed>> {
         let doing = "append to the log";
-        let keys: Vec<&[u8]> = entries.iter().map(|e| e.key.as_bytes().as_slice()).collect();
+        let keys: Vec<&[u8]> = entries
+            .iter()
+            .map(|e| e.key.as_bytes().as_slice())
+            .collect();
         let envelopes: Vec<&[u8]> = entries.iter().map(|e| e.envelope.as_slice()).collect();
         let statement = sqlx::query(AssertSqlSafe(self.sql.append.as_str()))
             .bind(keys)
@@ -383,7 +396,11 @@ impl Db {
         };
         match answer.code().as_deref() {
             Some(schema::code::ROLLED_BACK) => SharedError::Parted {
-                problem: format!("{}: {}: it was restored from an older backup", self.place, answer.message()),
+                problem: format!(
+                    "{}: {}: it was restored from an older backup",
+                    self.place,
+                    answer.message()
+                ),
                 remedy: "restore a newer one, or all processes must stop and the log be examined with `writ verify`",
             },
             Some(schema::code::CLOCK_AHEAD) => SharedError::ClockAhead {

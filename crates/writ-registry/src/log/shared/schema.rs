@@ -67,9 +67,7 @@ impl Sql {
                  t.integrated_size, t.integrated_root, t.published_size, t.note \
                  FROM {s}.head h CROSS JOIN {s}.tree t",
             ),
-            append: named(
-                "SELECT n, idx, recorded_at, fresh FROM {s}.append($1, $2, $3, $4, $5)",
-            ),
+            append: named("SELECT n, idx, recorded_at, fresh FROM {s}.append($1, $2, $3, $4, $5)"),
             pending: named(
                 "SELECT idx, recorded_at, envelope FROM {s}.pending \
                  WHERE idx >= $1 AND idx < $2 ORDER BY idx LIMIT $3",

@@ -340,7 +340,10 @@ impl Writer {
     /// A checkpoint, if a key of the log signed it.
     fn checked(&self, note: &[u8]) -> Result<SignedCheckpoint> {
         let path = || self.core.tiles.describe(CHECKPOINT);
-        let refused = |source| LedgerError::Note { path: path(), source };
+        let refused = |source| LedgerError::Note {
+            path: path(),
+            source,
+        };
         let signed = SignedCheckpoint::parse(note).map_err(refused)?;
         signed.verify_any(&self.keys).map_err(refused)?;
         Ok(signed)
@@ -404,7 +407,10 @@ impl Writer {
 /// rows. What a crash leaves between is taken up by the next.
 fn create(core: &Arc<Core>, origin: &str, signers: &Signers) -> Result<State> {
     let path = || core.tiles.describe(CHECKPOINT);
-    let refused = |source| LedgerError::Note { path: path(), source };
+    let refused = |source| LedgerError::Note {
+        path: path(),
+        source,
+    };
     if !is_key_name(origin) || origin.contains("://") {
         return Err(LedgerError::BadName {
             name: origin.to_owned(),

@@ -63,8 +63,14 @@ async fn what_one_process_appends_another_reads_and_proves() {
     with_view(&one, |view| {
         let root = view.root_at(651).unwrap();
         assert_ne!(root, view.checkpoint().unverified().root);
-        assert!(matches!(view.receipt(650), Err(LedgerError::OutOfRange { .. })));
-        assert!(matches!(view.read(651), Err(LedgerError::OutOfRange { .. })));
+        assert!(matches!(
+            view.receipt(650),
+            Err(LedgerError::OutOfRange { .. })
+        ));
+        assert!(matches!(
+            view.read(651),
+            Err(LedgerError::OutOfRange { .. })
+        ));
     })
     .await;
 }
@@ -188,12 +194,18 @@ async fn recorded_at_never_goes_back_and_a_clock_far_ahead_is_refused() {
     clock.set(4_000_000_000_000_000);
     let refused = writer.append(vec![entry("3")]).await;
     assert!(
-        matches!(refused, Err(RegistryError::Shared(SharedError::ClockAhead { .. }))),
+        matches!(
+            refused,
+            Err(RegistryError::Shared(SharedError::ClockAhead { .. }))
+        ),
         "{refused:?}"
     );
     clock.set(-1);
     let refused = writer.append(vec![entry("3")]).await;
-    assert!(matches!(refused, Err(RegistryError::Ledger(LedgerError::Clock { .. }))));
+    assert!(matches!(
+        refused,
+        Err(RegistryError::Ledger(LedgerError::Clock { .. }))
+    ));
     clock.set(1_700_000_000_000_001);
     let three = writer.append(vec![entry("3")]).await.unwrap()[0];
     assert_eq!((three.index, three.recorded_at), (2, 1_700_000_000_000_001));
@@ -208,7 +220,13 @@ async fn a_refused_envelope_refuses_its_call_and_no_other() {
     bad[1].envelope = b"{} ".to_vec();
     let (refused, accepted) = tokio::join!(writer.append(bad), writer.append(vec![entry("z")]));
     assert!(
-        matches!(refused, Err(RegistryError::Ledger(LedgerError::Refused { position: 1, .. }))),
+        matches!(
+            refused,
+            Err(RegistryError::Ledger(LedgerError::Refused {
+                position: 1,
+                ..
+            }))
+        ),
         "{refused:?}"
     );
     assert_eq!(accepted.unwrap()[0].index, 0);
@@ -268,14 +286,20 @@ async fn processes_that_make_a_log_at_once_make_one() {
         .await
         .unwrap();
     let refused = stranger.integrate().await;
-    assert!(matches!(refused, Err(RegistryError::Ledger(LedgerError::Note { .. }))));
+    assert!(matches!(
+        refused,
+        Err(RegistryError::Ledger(LedgerError::Note { .. }))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_fsync_is_refused_unless_the_configuration_accepts_it() {
     let Some(place) = Place::new() else { return };
     let pool = place.pool().await;
-    let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(&pool).await.unwrap();
+    let fsync: String = sqlx::query_scalar("SHOW fsync")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     let log = place.log_with(SharedOptions {
         unsafe_postgres: false,
         ..options()
@@ -322,7 +346,16 @@ async fn entries_that_wait_are_integrated_in_the_background_or_when_they_become_
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_cannot_be_a_schema_are_refused() {
     let Some(place) = Place::new() else { return };
-    for name in ["", "Ledger", "1x", "a b", "a;drop", "pg_x", "a\"b", &"x".repeat(64)] {
+    for name in [
+        "",
+        "Ledger",
+        "1x",
+        "a b",
+        "a;drop",
+        "pg_x",
+        "a\"b",
+        &"x".repeat(64),
+    ] {
         let log = writ_registry::log::shared::SharedLog::new(
             place.server.clone(),
             name,

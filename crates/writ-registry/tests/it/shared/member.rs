@@ -79,6 +79,12 @@ impl Order {
         notes
     }
 
+    /// How often it stopped itself.
+    pub fn stops(&self) -> usize {
+        let text = std::fs::read_to_string(self.notes("stops")).unwrap_or_default();
+        text.lines().count()
+    }
+
     fn notes(&self, kind: &str) -> PathBuf {
         self.dir.join(format!("{kind}-{}", self.name))
     }
@@ -124,6 +130,10 @@ impl Member {
         kill_process(pid, signal).unwrap();
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn stop(&self) {
         self.signal(Signal::STOP);
     }
@@ -167,7 +177,11 @@ impl Member {
             if self.is_stopped() {
                 self.go_on();
             }
-            assert!(Instant::now() < deadline, "{} does not end", self.order.name);
+            assert!(
+                Instant::now() < deadline,
+                "{} does not end",
+                self.order.name
+            );
             std::thread::sleep(Duration::from_millis(10));
         };
         assert!(status.success(), "{}: {}", self.order.name, self.errors());
@@ -272,6 +286,7 @@ fn member() {
 /// Stops the whole process where the order says.
 fn watch(order: &Order) {
     let (at, one_in) = (order.stop_at.clone(), order.stop_one_in);
+    let notes = order.notes("stops");
     let (stopped, passes) = (AtomicBool::new(false), AtomicU64::new(order.seed));
     fault::watch(move |point| {
         let here = at.as_deref() == Some(point) && !stopped.swap(true, Ordering::SeqCst);
@@ -280,7 +295,10 @@ fn watch(order: &Order) {
             Dice::new(pass ^ 0x5bd1_e995).roll(sides) == 0
         });
         if here || by_chance {
+            append_to(&notes, format!("{point}\n").as_bytes());
             kill_process(getpid(), Signal::STOP).unwrap();
+            // The signal may reach another thread first, and this one a moment later: here.
+            std::thread::sleep(Duration::from_millis(50));
         }
     });
 }

@@ -2,9 +2,12 @@
 
 mod basic;
 mod bucket;
+mod chaos;
+mod faults;
 mod member;
 mod parted;
 mod paused;
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
@@ -24,19 +27,23 @@ use writ_registry::log::{Log, LogView, LogWriter, NewEntry};
 
 pub const ORIGIN: &str = "ledger.example/shared";
 
-/// The server that the environment names. Without one the test is skipped, or fails where the
-/// environment says that it must not be.
-pub fn server() -> Option<PgConnectOptions> {
-    match std::env::var("WRIT_TEST_POSTGRES") {
-        Ok(url) => Some(PgConnectOptions::from_str(&url).unwrap()),
-        Err(_) if std::env::var("WRIT_REQUIRE_SERVICES").is_ok_and(|value| value == "1") => {
-            panic!("WRIT_TEST_POSTGRES is not set")
-        }
+/// The address of a server that the environment names. Without one the test is skipped, or fails
+/// where the environment says that it must not be.
+pub fn service(variable: &str) -> Option<String> {
+    match std::env::var(variable) {
+        Ok(address) => Some(address),
         Err(_) => {
-            println!("skipped: WRIT_TEST_POSTGRES is not set");
+            let required = std::env::var("WRIT_REQUIRE_SERVICES").is_ok_and(|value| value == "1");
+            assert!(!required, "{variable} is not set");
+            println!("skipped: {variable} is not set");
             None
         }
     }
+}
+
+pub fn server() -> Option<PgConnectOptions> {
+    let url = service("WRIT_TEST_POSTGRES")?;
+    Some(PgConnectOptions::from_str(&url).unwrap())
 }
 
 /// A schema and a directory for one log, and connections beside it.

@@ -203,7 +203,9 @@ async fn rows_that_were_changed_are_found() {
     running.append(batch("a", 300)).await.unwrap();
     running.integrate().await.unwrap();
     running.append(batch("b", 10)).await.unwrap();
-    place.meddle("DELETE FROM {s}.pending WHERE idx = 304").await;
+    place
+        .meddle("DELETE FROM {s}.pending WHERE idx = 304")
+        .await;
     assert!(verify(&log, Vec::new()).await.is_err());
     let refused = running.integrate().await;
     assert!(is_parted(&refused, "entry 304"), "{refused:?}");

@@ -58,13 +58,18 @@ async fn stop_at(point: &str, then: Then) {
         Then::Dies => member.kill(),
         Then::GoesOn => {
             member.go_on();
-            tokio::task::spawn_blocking(|| member.finish()).await.unwrap();
+            tokio::task::spawn_blocking(|| member.finish())
+                .await
+                .unwrap();
             assert_eq!(order.acknowledged().len(), 300);
         }
     }
     // What it did late took nothing back.
     let now = SignedCheckpoint::parse(&tiles.checkpoint().unwrap().unwrap()).unwrap();
-    assert!(now.unverified().size >= published.unverified().size, "{point}");
+    assert!(
+        now.unverified().size >= published.unverified().size,
+        "{point}"
+    );
     other.integrate().await.unwrap();
     let mut held = vec![published];
     for note in order.signed() {
