@@ -47,6 +47,7 @@ struct Shared {
     name: String,
     prefix: String,
     page: u16,
+    part_bytes: u64,
 }
 
 impl fmt::Debug for Bucket {
@@ -72,6 +73,7 @@ impl Bucket {
                 name: config.bucket.clone(),
                 prefix: config.checked_prefix()?,
                 page: config.page,
+                part_bytes: config.part_bytes,
             }),
         })
     }

@@ -71,6 +71,10 @@ pub struct S3Config {
     /// How many keys a page of a listing has at most. Default: 1,000.
     #[serde(skip, default = "default_page")]
     pub page: u16,
+    /// Size of a part of a large object, at least 5 MiB; objects of more than two parts are sent in
+    /// parts. Four parts are in memory at a time. Default: 8 MiB.
+    #[serde(skip, default = "default_part_bytes")]
+    pub part_bytes: u64,
 }
 
 fn default_region() -> String {
@@ -94,6 +98,9 @@ fn default_pause() -> Duration {
 fn default_page() -> u16 {
     1000
 }
+fn default_part_bytes() -> u64 {
+    8 << 20
+}
 
 impl S3Config {
     /// A bucket of Amazon's, with what is usual.
@@ -115,6 +122,7 @@ impl S3Config {
             attempts: default_attempts(),
             pause: default_pause(),
             page: default_page(),
+            part_bytes: default_part_bytes(),
         }
     }
 
@@ -209,6 +217,9 @@ impl S3Config {
         }
         if self.connect_timeout.micros() <= 0 || self.request_timeout.micros() <= 0 {
             return wrong("connect_timeout and request_timeout must be more than nothing");
+        }
+        if self.part_bytes < 5 << 20 {
+            return wrong("part_bytes must be at least 5 MiB");
         }
         if self.first_retention.secs() < 1 {
             return wrong("first_retention must be at least 1s");

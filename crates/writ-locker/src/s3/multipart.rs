@@ -18,10 +18,7 @@ use super::object::{Checksum, written};
 use super::wire::Outcome;
 use super::{Bucket, PutOptions, S3Error, S3ErrorKind, Written, xml};
 
-/// Objects above this size are sent in parts.
-pub(super) const MULTIPART_BYTES: u64 = 16 << 20;
-/// Smallest part; larger where 10,000 of them would not do.
-const PART_BYTES: u64 = 8 << 20;
+/// Most parts of one object.
 const MAX_PARTS: u64 = 10_000;
 /// Largest object that S3 takes.
 const MAX_BYTES: u64 = 5 << 40;
@@ -53,7 +50,7 @@ impl Bucket {
         if size > MAX_BYTES {
             return Err(self.local(key, "it has more than the 5 TiB that S3 takes"));
         }
-        if size <= MULTIPART_BYTES {
+        if size <= self.single_bytes() {
             let bytes = self.read_part(key, file, 0, size)?;
             if Digest::of(&bytes) != digest {
                 return Err(self.local(key, "the file changed while it was stored"));
@@ -96,6 +93,11 @@ impl Bucket {
         }
     }
 
+    /// Objects up to this size are sent in one request.
+    pub(super) fn single_bytes(&self) -> u64 {
+        self.shared.part_bytes * 2
+    }
+
     fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<String, S3Error> {
         let request = self
             .request("begin the upload of", Method::POST, key)
@@ -118,7 +120,7 @@ impl Bucket {
         size: u64,
         digest: Digest,
     ) -> Result<Vec<Part>, S3Error> {
-        let length = PART_BYTES.max(size.div_ceil(MAX_PARTS));
+        let length = self.shared.part_bytes.max(size.div_ceil(MAX_PARTS));
         let count = size.div_ceil(length);
         let next = AtomicU64::new(0);
         let done: Mutex<Vec<Option<Part>>> =

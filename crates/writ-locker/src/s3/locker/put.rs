@@ -10,7 +10,6 @@ use std::thread;
 use sha2::{Digest as _, Sha256};
 use writ_model::{Digest, Span, Timestamp};
 
-use super::super::multipart::MULTIPART_BYTES;
 use super::super::{PutOptions, S3Error, S3ErrorKind, Written};
 use super::find::{Look, compliance};
 use super::{S3Locker, WORKERS, key_of};
@@ -61,7 +60,7 @@ impl S3Locker {
     pub(super) fn put_slice(&self, body: &[u8], meta: &Meta) -> Result<Stored, LockerError> {
         self.writable()?;
         let size = body.len() as u64;
-        if size > MULTIPART_BYTES {
+        if size > self.bucket.single_bytes() {
             let spooled = self.spool(body, &mut io::empty())?;
             let record = Record::new(spooled.digest, size, meta)?;
             return self.store(&record, &Source::File(&spooled.file));

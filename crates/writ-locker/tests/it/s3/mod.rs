@@ -1,7 +1,9 @@
 //! The S3 driver against a real server with Object Lock.
 
 mod bucket;
+mod faults;
 mod locker;
+mod proxy;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
