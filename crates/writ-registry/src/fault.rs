@@ -42,16 +42,23 @@ pub const DELIVER_POINTS: &[&str] = &[
     "deliver.end",
 ];
 
-/// The points of making a backup and of restoring one.
+/// The points of making a backup.
 pub const BACKUP_POINTS: &[&str] = &[
     "backup.head",
-    "backup.object.sync",
-    "backup.object.rename",
     "backup.objects",
+    "backup.ledger",
+    "backup.files",
     "backup.checked",
-    "backup.manifest.sync",
-    "backup.manifest.rename",
+    "backup.set.temp",
+    "backup.set.sync",
+    "backup.set.rename",
+    "backup.set.dir",
+    "backup.set",
     "backup.end",
+];
+
+/// The points of restoring one.
+pub const RESTORE_POINTS: &[&str] = &[
     "restore.copied",
     "restore.verified",
     "restore.indexed",

@@ -7,6 +7,7 @@
 //! In scope: the embedded store of one machine. Out of scope: what evidence means (the gate), and
 //! how it is made (the pipeline).
 
+pub mod backup;
 pub mod config;
 mod door;
 mod durable;

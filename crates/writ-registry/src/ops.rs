@@ -190,6 +190,48 @@ impl Ops {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Marks a held checkpoint as one that nobody holds the ledger to any more.
+    pub(crate) async fn abandon(&self, origin: &str, head: &LedgerHead) -> Result<()> {
+        let abandoned = format!("abandoned:{origin}");
+        on_db!(&self.db, pool => sqlx::query(
+            "UPDATE held_checkpoints SET origin = $1 WHERE origin = $2 AND size = $3 AND root = $4")
+            .bind(&abandoned)
+            .bind(origin)
+            .bind(crate::index::signed(head.size))
+            .bind(head.root.to_hex())
+            .execute(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        Ok(())
+    }
+
+    /// Forgets deliveries about entries from `position` on: other entries will come there.
+    pub(crate) async fn forget_deliveries_from(&self, position: u64) -> Result<()> {
+        on_db!(&self.db, pool => sqlx::query("DELETE FROM delivery_log WHERE position >= $1")
+            .bind(crate::index::signed(position))
+            .execute(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        Ok(())
+    }
+
+    /// Writes the database as it is at one moment into a new file, while others write.
+    pub(crate) async fn snapshot(&self, to: &Path) -> Result<()> {
+        let name = to.to_str().ok_or_else(|| {
+            RegistryError::io(
+                "name",
+                to,
+                std::io::Error::other("SQLite takes only names in UTF-8"),
+            )
+        })?;
+        on_db!(&self.db, pool => sqlx::query("VACUUM INTO $1")
+            .bind(name)
+            .execute(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        Ok(())
+    }
+
     pub(crate) async fn close(&self) {
         self.db.close().await;
     }

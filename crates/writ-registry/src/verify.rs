@@ -38,6 +38,8 @@ pub struct VerifyOptions {
     pub earlier: Vec<String>,
     /// Compare the index with a fresh one, computed in memory.
     pub index: bool,
+    /// Look at the heads that were seen on this machine too. Default: yes.
+    pub held: bool,
 }
 
 impl VerifyOptions {
@@ -48,6 +50,7 @@ impl VerifyOptions {
             trust: trust.into(),
             earlier: Vec::new(),
             index: true,
+            held: true,
         }
     }
 }
@@ -172,7 +175,7 @@ async fn verify_config(
     };
     let mut earlier = options.earlier.clone();
     let view = log.view().await;
-    if let Ok(view) = &view {
+    if let (Ok(view), true) = (&view, options.held) {
         earlier.extend(held_notes(&paths, view.as_ref(), &trust).await);
     }
     check_ledger(log.as_ref(), view, &trust, &earlier, &mut report, progress);
@@ -424,7 +427,7 @@ fn check_entries(
     Ok(())
 }
 
-fn check_entry(
+pub(crate) fn check_entry(
     reader: &Reader,
     locker: &dyn Locker,
     stored: &[Digest],
