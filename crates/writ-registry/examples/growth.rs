@@ -1,0 +1,307 @@
+//! How the costs of a store grow with its entries: append, recovery after a crash, proofs, reads, queries, reindex,
+//! verification, and bytes on disk; with the raw limits of the machine in the same run.
+//!
+//! ```text
+//! cargo run --release -p writ-registry --example growth -- [DIRECTORY] [SIZE]...
+//! ```
+//!
+//! DIRECTORY (default: a temporary one) should be on a real disk with about 2.2 KB free per entry. SIZES default to
+//! 10,000 100,000 1,000,000; each continues the store of the one before. Entries go through `Store::record_batch`, the
+//! same door as everybody's, from a child process that ends by SIGKILL when its last batch is acknowledged.
+
+use std::hint::black_box;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::{Signer as _, SigningKey};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use writ_evidence::canonical;
+use writ_registry::{NewRecord, Query, Store, StoreOptions, VerifyOptions, verify_store};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const BATCH: u64 = 1_000;
+const READS: u64 = 2_000;
+const SERVICES: u64 = 1_000;
+
+fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|a| a == "--append").is_some() {
+        let mut next = || arguments.next().ok_or("--append DIRECTORY FROM TO");
+        let place = PathBuf::from(next()?);
+        let (from, to) = (next()?.parse()?, next()?.parse()?);
+        return runtime()?.block_on(append(&place, from, to));
+    }
+    let temporary = tempfile::tempdir()?;
+    let place = match arguments.next_if(|a| a.parse::<u64>().is_err()) {
+        Some(directory) => PathBuf::from(directory),
+        None => temporary.path().to_path_buf(),
+    };
+    let mut sizes: Vec<u64> = arguments.map(|a| a.parse()).collect::<Result<_, _>>()?;
+    if sizes.is_empty() {
+        sizes = vec![10_000, 100_000, 1_000_000];
+    }
+    limits(&place)?;
+    println!(
+        "| entries | append /CPU-s (/s) | open after kill | prove p50 / p99 | read + proof p50 / p99 | page p50 / p99 | older root | reindex /CPU-s (/s) | verify /CPU-s (/s) | ledger | index |"
+    );
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    let mut from = 0;
+    for to in sizes {
+        runtime()?.block_on(measure(&place, from, to))?;
+        from = to;
+    }
+    Ok(())
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
+async fn open(place: &Path) -> Outcome<Store> {
+    let options = StoreOptions::new(place.join("trust")).create();
+    Ok(Store::open(place.join("store"), options).await?)
+}
+
+/// A small statement: a scan that found nothing, as most of a quiet organisation's evidence.
+fn statement(store: &Store, number: u64) -> Outcome<NewRecord> {
+    let now = store.now();
+    let commit = hex::encode(&Sha256::digest((number / 12).to_be_bytes())[..20]);
+    let payload = canonical::to_vec(&json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "commit", "digest": {"gitCommit": commit}}],
+        "predicateType": "urn:writ:predicate:scan:v1",
+        "predicate": {
+            "service": format!("service-{:04}", number % SERVICES),
+            "evidenceType": "dependency-scan", "stage": "dependencies",
+            "startedAt": now, "finishedAt": now, "observedAt": now,
+            "origin": "observed", "producerClass": "laptop", "outcome": "completed",
+            "tool": {"name": "trivy", "version": "0.70.0"},
+            "lookedAt": [{"what": "packages", "count": 168}],
+            "counts": {"critical": 0, "high": 0, "medium": 0, "low": 0, "info": 0, "unknown": 0},
+            "notes": [format!("entry {number}")],
+        }
+    }))?;
+    Ok(NewRecord::payload(payload))
+}
+
+/// The child: appends, tells what it used, and dies as if killed.
+async fn append(place: &Path, from: u64, to: u64) -> Outcome<()> {
+    let store = open(place).await?;
+    let (start, before) = (Instant::now(), cpu());
+    for first in (from..to).step_by(BATCH as usize) {
+        let batch = (first..(first + BATCH).min(to))
+            .map(|number| statement(&store, number))
+            .collect::<Outcome<Vec<_>>>()?;
+        store.record_batch(batch).await?;
+    }
+    let (wall, used) = (start.elapsed(), cpu() - before);
+    std::fs::write(
+        place.join("appended"),
+        format!("{} {}", wall.as_secs_f64(), used.as_secs_f64()),
+    )?;
+    // Nothing is closed, no checkpoint is signed: what a crash leaves.
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
+    Ok(())
+}
+
+async fn measure(place: &Path, from: u64, to: u64) -> Outcome<()> {
+    let child = Command::new(std::env::current_exe()?)
+        .arg("--append")
+        .arg(place)
+        .args([from.to_string(), to.to_string()])
+        .status()?;
+    let told = std::fs::read_to_string(place.join("appended"))
+        .map_err(|_| format!("the appending child ended early: {child}"))?;
+    std::fs::remove_file(place.join("appended"))?;
+    let mut told = told.split(' ').map(str::parse::<f64>);
+    let (wall, used) = (told.next().ok_or("wall")??, told.next().ok_or("cpu")??);
+    let added = (to - from) as f64;
+
+    let start = Instant::now();
+    let store = open(place).await?;
+    let opened = start.elapsed();
+    if store.stats().await?.entries != to {
+        return Err(format!("{} entries instead of {to}", store.stats().await?.entries).into());
+    }
+    // The first head after a crash signs everything that was acknowledged.
+    store.head(None).await?;
+
+    let mut ids = Vec::new();
+    for step in 0..READS {
+        let cursor = (to / READS * step + 1).min(to);
+        let page = store
+            .evidence(&Query {
+                limit: 1,
+                cursor: Some(cursor.max(1)),
+                ..Query::default()
+            })
+            .await?;
+        ids.extend(page.items.into_iter().map(|item| item.id.to_string()));
+    }
+    let (mut proofs, mut reads, mut pages) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, id) in ids.iter().enumerate() {
+        let start = Instant::now();
+        black_box(store.receipt(id).await?);
+        proofs.push(start.elapsed());
+        let start = Instant::now();
+        black_box(store.get(id).await?);
+        black_box(store.receipt(id).await?);
+        reads.push(start.elapsed());
+        let start = Instant::now();
+        let query = Query {
+            service: Some(format!("service-{:04}", number as u64 % SERVICES)),
+            limit: 50,
+            ..Query::default()
+        };
+        black_box(store.evidence(&query).await?);
+        pages.push(start.elapsed());
+    }
+    let start = Instant::now();
+    black_box(store.head(Some(to / 2 + 7)).await?);
+    let older = start.elapsed();
+
+    let (start, before) = (Instant::now(), cpu());
+    store.reindex(&mut |_, _| {}).await?;
+    let reindex = (start.elapsed(), cpu() - before);
+    store.close().await?;
+
+    let (start, before) = (Instant::now(), cpu());
+    let report = verify_store(
+        &place.join("store"),
+        &VerifyOptions::new(place.join("trust")),
+        &mut |_, _, _| {},
+    )
+    .await?;
+    let verify = (start.elapsed(), cpu() - before);
+    if !report.is_good() {
+        return Err("the store does not verify".into());
+    }
+    let store = place.join("store");
+    println!(
+        "| {to} | {:.0} ({:.0}) | {} | {} | {} | {} | {} | {} | {} | {:.2} GB | {:.2} GB |",
+        added / used,
+        added / wall,
+        milliseconds(opened),
+        quantiles(&mut proofs),
+        quantiles(&mut reads),
+        quantiles(&mut pages),
+        milliseconds(older),
+        rates(to, reindex),
+        rates(to, verify),
+        bytes(&store.join("ledger"))? / 1e9,
+        bytes(&store.join("index.db"))? / 1e9,
+    );
+    Ok(())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+fn rates(count: u64, (wall, used): (Duration, Duration)) -> String {
+    let count = count as f64;
+    format!(
+        "{:.0} ({:.0})",
+        count / used.as_secs_f64(),
+        count / wall.as_secs_f64()
+    )
+}
+
+fn quantiles(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let at = |part: usize| {
+        times
+            .get(times.len() * part / 100)
+            .copied()
+            .unwrap_or_default()
+    };
+    format!("{} / {}", milliseconds(at(50)), milliseconds(at(99)))
+}
+
+/// Bytes of a file or of a directory and all below it.
+fn bytes(path: &Path) -> Outcome<f64> {
+    let meta = std::fs::symlink_metadata(path)?;
+    if !meta.is_dir() {
+        return Ok(meta.len() as f64);
+    }
+    let mut sum = 0.0;
+    for entry in std::fs::read_dir(path)? {
+        sum += bytes(&entry?.path())?;
+    }
+    Ok(sum)
+}
+
+/// CPU time of this process, all threads.
+fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
+/// What nothing on this machine can be faster than.
+fn limits(place: &Path) -> Outcome<()> {
+    std::fs::create_dir_all(place)?;
+    let path = place.join("raw");
+    let file = std::fs::File::create(&path)?;
+    let (start, mut syncs) = (Instant::now(), 0_u64);
+    while start.elapsed() < Duration::from_secs(1) {
+        file.write_all_at(&[7; 1_000], syncs * 1_000)?;
+        file.sync_data()?;
+        syncs += 1;
+    }
+    std::fs::remove_file(&path)?;
+    let per_second = |what: &str, unit: &str, scale: f64, mut once: Box<dyn FnMut() -> f64>| {
+        let (start, before) = (Instant::now(), cpu());
+        let mut done = 0.0;
+        while start.elapsed() < Duration::from_millis(500) {
+            done += once();
+        }
+        println!(
+            "raw {what}: {:.2} {unit}/CPU-s",
+            done / scale / (cpu() - before).as_secs_f64()
+        );
+    };
+    println!("raw write + fdatasync of 1,000 bytes: {syncs}/s");
+    let data = vec![7_u8; 4 << 20];
+    per_second(
+        "SHA-256",
+        "GB",
+        1e9,
+        Box::new(move || {
+            black_box(Sha256::digest(black_box(&data)));
+            data.len() as f64
+        }),
+    );
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let message = vec![7_u8; 700];
+    let signature = key.sign(&message);
+    let (signer, signed) = (key.clone(), message.clone());
+    per_second(
+        "Ed25519 signatures",
+        "k",
+        1e3,
+        Box::new(move || {
+            black_box(signer.sign(black_box(&signed)));
+            1.0
+        }),
+    );
+    let verifier = key.verifying_key();
+    per_second(
+        "Ed25519 verifications",
+        "k",
+        1e3,
+        Box::new(move || {
+            let _ = black_box(verifier.verify_strict(black_box(&message), &signature));
+            1.0
+        }),
+    );
+    Ok(())
+}
