@@ -16,6 +16,7 @@ mod lock;
 mod locker;
 mod multipart;
 mod object;
+mod probe;
 mod time;
 mod wire;
 mod xml;
@@ -31,6 +32,7 @@ pub use list::{Entries, Entry, Version, Versions};
 pub use lock::{LockConfiguration, LockMode, LockPeriod, Retention, Versioning};
 pub use locker::S3Locker;
 pub use object::{Body, Checksum, Head, ObjectReader, PutOptions, Written};
+pub use probe::{PROBE_LOCK, ProbeCheck, ProbeReport, ProbeState, probe};
 
 /// One bucket, or the part of it under a prefix. Cheap to clone.
 ///

@@ -6,6 +6,7 @@ mod controls;
 mod doctor;
 mod edges;
 mod help;
+mod locker;
 mod sandbox;
 mod spool;
 mod tools;

@@ -3,6 +3,7 @@
 mod bucket;
 mod faults;
 mod locker;
+mod probe;
 mod proxy;
 
 use std::io::{Read, Write};
