@@ -5,14 +5,15 @@
 //! becomes facts under its own field names, so that a new field or predicate needs no change here.
 
 mod facts;
+mod open;
 
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use writ_evidence::Envelope;
-use writ_evidence::dsse::{self, Verified, VerifyError};
-use writ_evidence::key::{KeyId, Purpose, TrustedKeys};
+use writ_evidence::dsse::{self, Verified};
+use writ_evidence::key::{KeyId, TrustedKeys};
 use writ_evidence::predicate::{PredicateType, VerificationSummary};
 use writ_evidence::reference::{self, Holds, Reference};
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
@@ -24,6 +25,8 @@ use writ_model::{
 
 use crate::index::views::CheckStates;
 use crate::index::{Event, Projected};
+
+pub(crate) use open::Opener;
 
 /// Prefix of Writ's own predicate types.
 pub(crate) const OWN: &str = "urn:writ:predicate:";
@@ -50,13 +53,14 @@ pub(crate) struct Checked {
 
 /// Verifies envelopes and takes them apart.
 pub(crate) struct Reader {
-    keys: TrustedKeys,
+    opener: Opener,
     locker: Arc<dyn Locker>,
 }
 
 impl Reader {
     pub(crate) fn new(keys: TrustedKeys, locker: Arc<dyn Locker>) -> Self {
-        Self { keys, locker }
+        let opener = Opener::new(keys);
+        Self { opener, locker }
     }
 
     /// The payload of an envelope that a key trusted at `at` signed for what it says.
@@ -65,57 +69,7 @@ impl Reader {
         envelope: &Envelope,
         at: Timestamp,
     ) -> Result<Verified<Vec<u8>>, String> {
-        match dsse::verify(envelope, &self.keys.select(&Purpose::Producer, at), 1) {
-            Ok(verified) => Ok(verified),
-            Err(VerifyError::NotEnough { .. }) => self
-                .open_writ(envelope, at)
-                .ok_or_else(|| self.why_refused(envelope, at)),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Keys for writs sign writs and nothing else.
-    fn open_writ(&self, envelope: &Envelope, at: Timestamp) -> Option<Verified<Vec<u8>>> {
-        let purposes: std::collections::BTreeSet<&Purpose> = self
-            .keys
-            .iter()
-            .flat_map(|key| &key.purposes)
-            .filter(|purpose| matches!(purpose, Purpose::Writ(_)))
-            .collect();
-        purposes.into_iter().find_map(|purpose| {
-            let verified = dsse::verify(envelope, &self.keys.select(purpose, at), 1).ok()?;
-            let statement = Statement::parse_any(verified.content()).ok()?;
-            (statement.predicate_type == VSA).then_some(verified)
-        })
-    }
-
-    fn why_refused(&self, envelope: &Envelope, at: Timestamp) -> String {
-        let named: Vec<String> = envelope
-            .signatures()
-            .iter()
-            .map(|signature| match &signature.keyid {
-                Some(id) => id
-                    .chars()
-                    .take(64)
-                    .collect::<String>()
-                    .escape_debug()
-                    .to_string(),
-                None => "an unnamed key".to_owned(),
-            })
-            .collect();
-        let known = self
-            .keys
-            .iter()
-            .any(|key| named.contains(&key.key.id().to_string()));
-        let hint = if known {
-            "the key is trusted, but not for this purpose at that time, or the signed bytes were changed"
-        } else {
-            "that key is not in trust.toml"
-        };
-        format!(
-            "no trusted key signed it (signed by {}, judged at {at}): {hint}",
-            named.join(", ")
-        )
+        self.opener.open(envelope, at)
     }
 
     /// Verifies an entry's envelope and follows a reference into the locker.

@@ -29,6 +29,7 @@ mod store;
 mod trust;
 mod verify;
 mod views;
+mod witnessed;
 
 pub use config::StoreConfig;
 pub use error::{RegistryError, Result};
@@ -50,5 +51,7 @@ pub use record::{Blob, BlobBody, Input, NewRecord, Recorded};
 pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
 pub use trust::{PREVIEW_ENVIRONMENT, Trust};
 pub use verify::{
-    Checked, Failure, FileCheck, IndexState, VerifyOptions, VerifyReport, verify_file, verify_store,
+    Checked, Failure, FileCheck, IndexState, ReceiptTrust, VerifyOptions, VerifyReport,
+    verify_file, verify_receipt, verify_store,
 };
+pub use witnessed::{Proved, WITNESS_POLICY, Witnessed};

@@ -7,6 +7,7 @@
 //! rebuilding it.
 
 mod file;
+mod receipt;
 
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -25,8 +26,10 @@ use crate::log::{self, Log, LogView};
 use crate::open::{open_locker, trusted_head};
 use crate::store::{Store, StoreOptions, StorePaths};
 use crate::trust::Trust;
+use crate::witnessed::{self, Witnessed};
 
 pub use file::{Checked, FileCheck, verify_file};
+pub use receipt::{ReceiptTrust, verify_receipt};
 
 /// What to verify a store against.
 #[derive(Debug, Clone)]
@@ -119,6 +122,10 @@ pub struct VerifyReport {
     pub blob_bytes: u64,
     /// Earlier checkpoints that the ledger was found to extend.
     pub earlier: usize,
+    /// How the newest cosigned checkpoint stands to the witness policy of the trust directory;
+    /// `None` when there is no policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witnessed: Option<Witnessed>,
     /// How the index compares.
     pub index: IndexState,
     /// What is wrong; empty when all is good.
@@ -170,6 +177,7 @@ async fn verify_config(
         blobs: 0,
         blob_bytes: 0,
         earlier: 0,
+        witnessed: None,
         index: IndexState::NotCompared,
         failures: Vec::new(),
     };
@@ -238,8 +246,12 @@ fn check_ledger(
     progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
 ) {
     let checkpoint_file = log.place("checkpoint");
-    let head = match view.and_then(|view| trusted_head(log, view.as_ref(), trust)) {
-        Ok(head) => head,
+    let trusted = view.and_then(|view| {
+        let head = trusted_head(log, view.as_ref(), trust)?;
+        Ok((head, view.checkpoint()))
+    });
+    let (head, signed) = match trusted {
+        Ok(trusted) => trusted,
         Err(error) => {
             report
                 .failures
@@ -284,6 +296,12 @@ fn check_ledger(
                 size: good.checkpoint.size,
                 root: Digest::from_bytes(good.checkpoint.root.0),
             });
+            match witnessed::of(trust, good.cosigned.as_ref(), &signed) {
+                Ok(witnessed) => report.witnessed = witnessed,
+                Err(error) => report
+                    .failures
+                    .push(ledger_failure(error, &log.place("cosigned"))),
+            }
         }
         Err(error) => report
             .failures

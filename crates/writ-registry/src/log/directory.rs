@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use writ_ledger::{
-    Clock, Entry, EntryBytes, Hash, Ledger, LedgerError, LedgerReader, LogKeys, Options,
-    SignedCheckpoint, Signers, TlogProof, VerifyReport, verify_log,
+    Clock, DirectoryStore, Entry, EntryBytes, Hash, Ledger, LedgerError, LedgerReader, LogKeys,
+    LogStore, Options, SignedCheckpoint, Signers, TlogProof, VerifyReport, verify_log,
 };
 
 use super::{Log, LogView, LogWriter, NewEntry, Pending, Placed};
@@ -52,6 +52,10 @@ impl Log for DirectoryLog {
 
     fn exists(&self) -> Pending<'_, bool> {
         Box::pin(async { Ok(self.directory.join("checkpoint").exists()) })
+    }
+
+    fn tiles(&self) -> Pending<'_, Arc<dyn LogStore>> {
+        Box::pin(async { Ok(Arc::new(DirectoryStore::new(&self.directory)) as Arc<dyn LogStore>) })
     }
 
     fn view(&self) -> Pending<'_, Arc<dyn LogView>> {

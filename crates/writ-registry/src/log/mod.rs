@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use writ_ledger::{
-    Clock, Entry, EntryBytes, Hash, LedgerError, LogKeys, SignedCheckpoint, Signers, TlogProof,
-    VerifyReport,
+    Clock, Entry, EntryBytes, Hash, LedgerError, LogKeys, LogStore, SignedCheckpoint, Signers,
+    TlogProof, VerifyReport,
 };
 use writ_model::Digest;
 
@@ -72,6 +72,13 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// It cannot be told.
     fn exists(&self) -> Pending<'_, bool>;
+
+    /// Where its tiles, its checkpoint and its cosigned checkpoint are, for what needs no writer:
+    /// asking witnesses, publishing.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    fn tiles(&self) -> Pending<'_, Arc<dyn LogStore>>;
 
     /// What is durable now.
     ///

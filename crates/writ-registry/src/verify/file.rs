@@ -14,6 +14,9 @@ use crate::error::{RegistryError, Result};
 use crate::item::{Reader, projected};
 use crate::log::LogView;
 use crate::store::Store;
+use crate::witnessed::Witnessed;
+
+use super::receipt::{ReceiptTrust, check_receipt};
 
 /// Largest file that [`verify_file`] reads, in bytes.
 const MAX_FILE: u64 = 64 << 20;
@@ -52,6 +55,12 @@ pub enum FileCheck {
         index: u64,
         /// Size of the tree that it leads to.
         size: u64,
+        /// What the entry holds, when it was checked against trusted keys.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        evidence: Option<Checked>,
+        /// How its checkpoint stands to the witness policy, when there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        witnessed: Option<Witnessed>,
     },
     /// A checkpoint.
     Checkpoint {
@@ -86,8 +95,18 @@ pub async fn verify_file(path: &Path, store: &Store) -> Result<FileCheck> {
     let text = String::from_utf8(bytes).map_err(|e| wrong(format!("it is not text: {e}")))?;
     if text.starts_with("c2sp.org/tlog-proof@") {
         let proof = TlogProof::parse(&text).map_err(|e| wrong(e.to_string()))?;
-        let view = store.log.view().await?;
-        return proved(&proof, store, view.as_ref()).map_err(wrong);
+        let trust = ReceiptTrust {
+            keys: store.log_keys()?.as_of_then(),
+            policy: store.trust.witness_policy()?,
+            evidence: Some(store.trust.keys()),
+        };
+        // The store's own entry, so that a receipt of somebody else's log is not taken for ours.
+        let entry = store.log.view().await?.read(proof.index).map_err(|e| {
+            wrong(format!(
+                "the entry that it proves cannot be read from the store: {e}"
+            ))
+        })?;
+        return check_receipt(&proof, Some(entry.as_bytes()), &trust).map_err(wrong);
     }
     let signed = SignedCheckpoint::parse(text.as_bytes()).map_err(|e| {
         wrong(format!(
@@ -136,23 +155,16 @@ fn envelopes(bytes: &[u8], store: &Store) -> Result<FileCheck, String> {
     Ok(FileCheck::Envelopes { checked })
 }
 
-fn proved(proof: &TlogProof, store: &Store, view: &dyn LogView) -> Result<FileCheck, String> {
+/// Checks that the log's trusted keys vouch for an entry of this store.
+fn proved(proof: &TlogProof, store: &Store, view: &dyn LogView) -> Result<(), String> {
     let entry = view
         .read(proof.index)
         .map_err(|e| format!("the entry that it proves cannot be read from the store: {e}"))?;
-    let keys = store
-        .trust
-        .log_keys(&store.origin)
-        .map_err(|e| e.to_string())?
-        .as_of_then();
-    let head = proof
+    let keys = store.log_keys().map_err(|e| e.to_string())?.as_of_then();
+    proof
         .verify(entry.as_bytes(), &store.origin, &keys)
         .map_err(|e| e.to_string())?;
-    Ok(FileCheck::Proof {
-        origin: store.origin.clone(),
-        index: proof.index,
-        size: head.size,
-    })
+    Ok(())
 }
 
 fn head_of(checkpoint: &checkpoint::Checkpoint) -> LedgerHead {

@@ -14,3 +14,4 @@ mod spool;
 mod spool_archive;
 mod tampering;
 mod views;
+mod witnesses;
