@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use writ_ledger::store::CHECKPOINT;
 use writ_ledger::tile::TilePath;
-use writ_ledger::{Checkpoint, LedgerError, LogStore as _, SignedCheckpoint, TreeView};
+use writ_ledger::{Checkpoint, LedgerError, LogStore, SignedCheckpoint, TreeView};
 
 use super::SharedOptions;
 use super::db::{Db, State};
@@ -50,6 +50,11 @@ impl Core {
     /// Whether the tiles' store is safe to write with others.
     pub fn check_tiles(&self) -> Result<(), LedgerError> {
         self.listing.check()
+    }
+
+    /// The store behind the tiles, for what needs no writer.
+    pub fn store(&self) -> Arc<dyn LogStore> {
+        Arc::<dyn Tiles>::clone(&self.listing)
     }
 
     /// All tiles.

@@ -29,9 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use writ_ledger::{
-    Clock, LedgerError, LogKeys, LogStore as _, SignedCheckpoint, Signers, VerifyReport,
-};
+use writ_ledger::{Clock, LedgerError, LogKeys, LogStore, SignedCheckpoint, Signers, VerifyReport};
 
 use self::core::Core;
 use self::db::Db;
@@ -118,6 +116,10 @@ impl Log for SharedLog {
             let state = core.db.io.run(async move { asking.find().await }).await?;
             Ok(state.is_some())
         })
+    }
+
+    fn tiles(&self) -> Pending<'_, Arc<dyn LogStore>> {
+        Box::pin(async { Ok(self.core.store()) })
     }
 
     fn view(&self) -> Pending<'_, Arc<dyn LogView>> {
