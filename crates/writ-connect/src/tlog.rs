@@ -8,13 +8,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use writ_ledger::SignedCheckpoint;
-use writ_ledger::cosign::{Replying, WitnessReply, WitnessTransport};
-use writ_ledger::policy::PolicyWitness;
+use writ_ledger::cosign::{
+    AskError, Cosignature, Replying, WitnessReply, WitnessTransport, ask, keep, known_size,
+    prove_from,
+};
+use writ_ledger::policy::{Policy, PolicyWitness, Quorum};
 use writ_ledger::source::{Fetching, LogSource, SourceError};
 use writ_ledger::tile::{FULL_TILE_BYTES, MAX_ENTRY_BYTES, TILE_WIDTH, TileKind, TilePath};
 use writ_ledger::witness::MAX_REPLY_BYTES;
 use writ_ledger::witness::keeper::origin_hash;
+use writ_ledger::{LedgerError, LogStore, SignedCheckpoint};
 
 use crate::http::{AddressRule, Client, ClientOptions, HttpError, Reply, Request};
 
@@ -199,6 +202,65 @@ impl HttpWitnesses {
             status => Err(failed(format!("the answer is status {status}"))),
         }
     }
+}
+
+/// What the witnesses of a policy gave.
+#[derive(Debug)]
+pub struct Gathered {
+    /// What is stored as the cosigned checkpoint afterwards, and how it stands to the policy.
+    pub stored: Option<(SignedCheckpoint, Quorum)>,
+    /// Each witness's name, and when it cosigned (seconds since 1970) or why it did not.
+    pub answers: Vec<(String, Result<u64, AskError>)>,
+}
+
+impl Gathered {
+    /// The first answer that says that two histories of the log exist.
+    pub fn alarm(&self) -> Option<(&str, &AskError)> {
+        self.answers.iter().find_map(|(name, answer)| match answer {
+            Err(error) if error.is_alarm() => Some((name.as_str(), error)),
+            _ => None,
+        })
+    }
+}
+
+/// Asks all witnesses of a policy that have a URL, at the same time, to cosign `head`, and stores
+/// what they give beside the log.
+///
+/// # Errors
+/// The log's tiles cannot be read, or the cosigned checkpoint cannot be read or stored.
+pub async fn gather(
+    transport: &dyn WitnessTransport,
+    policy: &Policy,
+    tiles: &dyn LogStore,
+    head: &SignedCheckpoint,
+) -> Result<Gathered, LedgerError> {
+    let stored = tiles
+        .cosigned()?
+        .and_then(|bytes| SignedCheckpoint::parse(&bytes).ok());
+    let prove = |old| prove_from(tiles, head, old);
+    let asked = policy.witnesses().iter().filter(|w| w.url.is_some());
+    let asking = asked.map(|witness| {
+        let known = known_size(stored.as_ref(), witness);
+        let prove = &prove;
+        async move {
+            (
+                witness.name.clone(),
+                ask(transport, witness, head, known, prove).await,
+            )
+        }
+    });
+    let answers = futures_util::future::join_all(asking).await;
+    let got: Vec<Cosignature> = answers
+        .iter()
+        .filter_map(|(_, answer)| answer.as_ref().ok().cloned())
+        .collect();
+    Ok(Gathered {
+        stored: keep(tiles, policy, head, &got)?,
+        answers: answers
+            .into_iter()
+            .map(|(name, answer)| (name, answer.map(|c| c.time)))
+            .collect(),
+    })
 }
 
 impl WitnessTransport for HttpWitnesses {

@@ -223,5 +223,13 @@ pub fn read_cosignature(
     }
 }
 
+/// The line of a witness's signature over [`crate::note::cosignature_message`] at `time`, newline
+/// included: for keys that live elsewhere.
+pub fn cosignature_line(witness: &NoteVerifier, time: u64, signature: &[u8]) -> String {
+    let mut bytes = time.to_be_bytes().to_vec();
+    bytes.extend(signature);
+    signature_line(witness, &bytes)
+}
+
 #[cfg(test)]
 mod tests;

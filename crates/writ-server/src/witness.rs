@@ -54,6 +54,15 @@ impl Default for Limits {
     }
 }
 
+/// Writes what happens to standard error, unless somebody else writes it already.
+pub fn log_to_stderr() {
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .try_init();
+}
+
 /// Answers requests on `listener` until `stop` is ready; then lets open requests finish.
 pub async fn serve(
     witness: Arc<Witness>,

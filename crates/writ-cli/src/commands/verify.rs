@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use writ_registry::{
-    Checked, FileCheck, IndexState, RegistryError, Store, VerifyReport, verify_file,
+    Checked, FileCheck, IndexState, RegistryError, Store, VerifyReport, Witnessed, verify_file,
 };
 use writ_render::{EdgeError, Format, text};
 
@@ -26,6 +26,9 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<u8, EdgeError> 
                 .try_this("writ verify ev_… --receipt FILE"));
         }
         return whole(context, args).await;
+    }
+    if !args.vkey.is_empty() || args.policy.is_some() {
+        return super::ledger::receipt::run(context, args);
     }
     let store = store::open_read_only(context).await?;
     let mut failed = false;
@@ -158,6 +161,9 @@ fn human(report: &VerifyReport, root: &Path) -> String {
             text::number(report.blob_bytes)
         ),
     );
+    if let Some(found) = &report.witnessed {
+        fact("witnessed", cosignatures(found));
+    }
     if report.earlier > 0 {
         fact(
             "extends",
@@ -230,17 +236,44 @@ async fn one(context: &Context, store: &Store, what: &str) -> Result<bool, EdgeE
     Ok(outcome.is_ok())
 }
 
-fn good(what: &str, check: &FileCheck) -> String {
+/// How many of the required cosignatures there are.
+fn witness_line(found: &Witnessed) -> String {
+    format!("  {:<10}{}\n", "witnessed", cosignatures(found))
+}
+
+fn cosignatures(found: &Witnessed) -> String {
+    if found.required == 0 {
+        return "no cosignatures required".to_owned();
+    }
+    let at = found
+        .size
+        .map_or_else(String::new, |size| format!(" at size {size}"));
+    format!(
+        "{} of {} required cosignatures{at}",
+        found.counted, found.required
+    )
+}
+
+pub(super) fn good(what: &str, check: &FileCheck) -> String {
     match check {
         FileCheck::Envelopes { checked } => checked.iter().map(good_one).collect(),
         FileCheck::Proof {
             origin,
             index,
             size,
+            evidence,
+            witnessed,
         } => format!(
-            "verified  {}\n  entry {index} is in {} at size {size}\n",
+            "verified  {}\n  entry {index} is in {} at size {size}\n{}{}",
             text::clean(what),
-            text::clean(origin)
+            text::clean(origin),
+            witnessed.as_ref().map(witness_line).unwrap_or_default(),
+            match evidence {
+                Some(checked) => good_one(checked),
+                None =>
+                    "  whose evidence it is was not checked: no key of a producer is trusted here\n"
+                        .to_owned(),
+            }
         ),
         FileCheck::Checkpoint { origin, head } => format!(
             "verified  {}\n  checkpoint of {} at size {}, root {}\n",

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 41] = [
+const VERBS: [&str; 47] = [
     "init",
     "check",
     "run",
@@ -37,6 +37,11 @@ const VERBS: [&str; 41] = [
     "spool export",
     "spool import",
     "spool set-aside",
+    "ledger prove",
+    "ledger cosign",
+    "ledger publish",
+    "ledger monitor",
+    "witness",
     "doctor",
     "completion",
     "man",
@@ -47,12 +52,13 @@ const VERBS: [&str; 41] = [
     "tool",
     "hook",
     "spool",
+    "ledger",
 ];
 
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..36] {
+    for verb in &VERBS[..41] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);
