@@ -20,6 +20,13 @@
 //! [ledger]
 //! driver = "directory"
 //! directory = "ledger"
+//!
+//! # or, for several processes at once (see `writ_registry::log::shared::SharedConfig`):
+//! # [ledger]
+//! # driver = "shared"
+//! # url_env = "WRIT_LEDGER_URL"
+//! # [ledger.s3]
+//! # bucket = "evidence-log"
 //! ```
 //!
 //! Unknown keys are errors with their line. No secret stands in the file.
@@ -34,6 +41,7 @@ use toml::Spanned;
 use writ_locker::s3::S3Config;
 
 use crate::error::{RegistryError, Result};
+use crate::log::shared::{Driver, Section, SharedConfig};
 
 /// Largest file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -88,6 +96,8 @@ impl LockerConfig {
 pub enum LedgerConfig {
     /// In a directory of this machine.
     Directory(PathBuf),
+    /// In PostgreSQL and tiles that several processes reach.
+    Shared(Box<SharedConfig>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,7 +113,7 @@ struct Document {
     #[serde(default)]
     locker: Locker,
     #[serde(default)]
-    ledger: Ledger,
+    ledger: Section,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -122,22 +132,6 @@ struct Locker {
 enum LockerDriver {
     Directory,
     S3,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ledger {
-    #[serde(default)]
-    driver: LedgerDriver,
-    #[serde(default)]
-    directory: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum LedgerDriver {
-    #[default]
-    Directory,
 }
 
 impl StoreConfig {
@@ -250,9 +244,18 @@ impl StoreConfig {
                 LockerConfig::Directory(inside(in_directory.map(Spanned::into_inner), "locker"))
             }
         };
+        let in_ledger = |(place, problem): (Range<usize>, String)| match place.is_empty() {
+            true => wrong(format!("[ledger]: {problem}")),
+            false => wrong(format!("{}: {problem}", line(text, place))),
+        };
         let ledger = match document.ledger.driver {
-            LedgerDriver::Directory => {
-                LedgerConfig::Directory(inside(document.ledger.directory, "ledger"))
+            Driver::Directory => {
+                let given = document.ledger.only_directory().map_err(in_ledger)?;
+                LedgerConfig::Directory(inside(given, "ledger"))
+            }
+            Driver::Shared => {
+                let shared = document.ledger.shared(&directory).map_err(in_ledger)?;
+                LedgerConfig::Shared(Box::new(shared))
             }
         };
         Ok(Self {
@@ -322,8 +325,73 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_ledger_is_named_in_a_table() {
+        use crate::log::shared::{Address, TilesConfig};
+        let shared = |text: &str| {
+            let text = format!("version = 1\n[ledger]\ndriver = 'shared'\n{text}");
+            match parse(&text).unwrap().ledger {
+                LedgerConfig::Shared(shared) => *shared,
+                other => panic!("{other:?}"),
+            }
+        };
+        let config = shared("url = 'postgres://writ@db/writ'\n");
+        assert_eq!(
+            config.address,
+            Address::Plain("postgres://writ@db/writ".into())
+        );
+        assert_eq!(config.schema, "writ_ledger");
+        assert_eq!(
+            config.tiles,
+            TilesConfig::Directory("/etc/writ/tiles".into())
+        );
+        let config = shared(
+            "url_file = 'db'\nschema = 'log_1'\nretention = '2557d'\nlease = '10s'\n[ledger.s3]\nbucket = 'tiles'\n",
+        );
+        assert_eq!(config.address, Address::File("/etc/writ/db".into()));
+        assert_eq!(
+            config.tiles,
+            TilesConfig::S3(Box::new(S3Config::new("tiles")))
+        );
+        assert_eq!(config.options.lease, std::time::Duration::from_secs(10));
+        // What stands in a file is not repeated where it could be read.
+        let hidden = format!("{:?}", shared("url = 'postgres://writ@secret-host/writ'\n"));
+        assert!(!hidden.contains("secret-host"), "{hidden}");
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_line() {
         for (text, line, word) in [
+            (
+                "version = 1\n[ledger]\ndriver = 'shared'\n",
+                "[ledger]",
+                "url_file",
+            ),
+            (
+                "version = 1\n[ledger]\ndriver = 'shared'\nurl = 'postgres://a:b@c/d'\n",
+                "line 4",
+                "password",
+            ),
+            ("version = 1\n[ledger]\nschema = 'x'\n", "line 3", "shared"),
+            (
+                "version = 1\n[ledger]\ndriver = 'shared'\nurl = 'x'\nschema = 'X y'\n",
+                "line 5",
+                "schema",
+            ),
+            (
+                "version = 1\n[ledger]\ndriver = 'shared'\nurl = 'x'\nlease = '0s'\n",
+                "line 5",
+                "lease",
+            ),
+            (
+                "version = 1\n[ledger]\ndriver = 'shared'\nurl = 'x'\nretention = '1d'\n",
+                "line 5",
+                "bucket",
+            ),
+            (
+                "version = 1\n[ledger]\ndriver = 'shared'\nurl = 'x'\ndirectory = 'x'\n[ledger.s3]\nbucket = 'y'\n",
+                "line 6",
+                "both",
+            ),
             ("version = 1\n[locker]\ndriver = 's3'\n", "line 3", "bucket"),
             (
                 "version = 1\n[locker]\ndriver = 'directory'\n[locker.s3]\nbucket = 'x'\n",

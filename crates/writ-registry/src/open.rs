@@ -72,6 +72,10 @@ impl Store {
             });
         }
         let locker = open_locker(config, options.read_only).await?;
+        if !options.read_only {
+            // The log of others, and the first opening on this machine.
+            make_directory(&paths.root)?;
+        }
         let ops = open_ops(&paths, &options).await?;
         if !options.accept_rollback {
             held::refuse_rollback(log.as_ref(), &trust, ops.as_ref(), &head).await?;
@@ -210,11 +214,7 @@ async fn new_store(
             remedy: "restore the ledger directory from a backup, or move the store away to begin a new one",
         });
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&paths.root)
-        .map_err(|e| RegistryError::io("create", &paths.root, e))?;
+    make_directory(&paths.root)?;
     if let Some(origin) = &config.origin {
         return Ok(origin.clone());
     }
@@ -225,6 +225,14 @@ async fn new_store(
         remedy: "try again",
     })?;
     Ok(format!("writ.local/{}", hex::encode(random)))
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| RegistryError::io("create", path, e))
 }
 
 /// A store inside a work tree could be rewritten by whoever writes the code.

@@ -163,6 +163,7 @@ async fn verify_config(
     let log = log::open(config).await?;
     let is_gone = match &config.ledger {
         LedgerConfig::Directory(directory) => !directory.is_dir(),
+        LedgerConfig::Shared(_) => !log.exists().await?,
     };
     if is_gone {
         return Err(RegistryError::NoStore(config.place.clone()));

@@ -192,5 +192,11 @@ pub trait LogView: Send + Sync {
 pub(crate) async fn open(config: &StoreConfig) -> Result<Arc<dyn Log>> {
     match &config.ledger {
         LedgerConfig::Directory(directory) => Ok(Arc::new(DirectoryLog::new(directory))),
+        LedgerConfig::Shared(config) => {
+            let config = config.clone();
+            // A bucket's credentials may be asked of a service.
+            let open = move || shared::SharedLog::open(&config);
+            Ok(Arc::new(tokio::task::spawn_blocking(open).await??))
+        }
     }
 }

@@ -29,6 +29,8 @@ pub async fn store(context: &Context, root: Option<&Path>, lines: &mut Vec<Line>
     }
     let absent = StoreConfig::at(&context.store).is_ok_and(|config| match config.ledger {
         LedgerConfig::Directory(directory) => !directory.exists(),
+        // Opening it says what is the matter.
+        LedgerConfig::Shared(_) => false,
     });
     if absent {
         lines.push(Line::note(

@@ -44,7 +44,7 @@ pub enum SharedError {
     },
     /// The server may lose commits that it acknowledged.
     #[error(
-        "{place} runs with {setting}: it may lose what it acknowledged; set it right, or write `unsafe-postgres = true` \
+        "{place} runs with {setting}: it may lose what it acknowledged; set it right, or write `unsafe_postgres = true` \
          under [ledger] where losing evidence does not matter"
     )]
     Unsafe {

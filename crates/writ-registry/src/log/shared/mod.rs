@@ -14,6 +14,7 @@
 
 mod append;
 mod bucket;
+mod config;
 mod core;
 mod db;
 mod error;
@@ -39,11 +40,13 @@ use super::{Log, LogView, LogWriter, NewEntry, Pending, Placed};
 use crate::error::Result;
 
 pub use bucket::BucketTiles;
+pub use config::{Address, SharedConfig, TilesConfig};
+pub(crate) use config::{Driver, Section};
 pub use error::SharedError;
 pub use tiles::Tiles;
 
 /// Settings of a shared log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedOptions {
     /// How long one process may integrate before it must show that it still does; after that
     /// another may take over. Default 5 s.

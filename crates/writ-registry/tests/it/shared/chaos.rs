@@ -144,7 +144,7 @@ async fn run(kind: Where, rounds: u32) {
     let (tiles, s3) = match kind {
         Where::Directory => (directory(&place.tiles()), None),
         Where::Bucket => {
-            let Some(bucket) = super::bucket::make() else {
+            let Some(bucket) = super::bucket::make(false) else {
                 return;
             };
             let prefix = place.schema.clone();

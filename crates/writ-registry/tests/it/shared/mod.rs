@@ -8,6 +8,7 @@ mod member;
 mod parted;
 mod paused;
 mod server;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
