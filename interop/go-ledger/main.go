@@ -5,7 +5,8 @@
 //	go-ledger verify DIR VKEY                    the whole log: signature, root, every tile, inclusion, consistency
 //	go-ledger proof DIR VKEY FILE.tlog-proof     a receipt of an entry of the log in DIR, checked offline
 //	go-ledger write DIR ORIGIN COUNT [POLICY]    writes a log of COUNT entries; with a policy its witnesses are asked;
-//	                                             prints the verifier key
+//	                                             prints the verifier key; signs with $GO_LEDGER_KEY where it is set
+//	go-ledger key ORIGIN                         makes a key: prints the signer, then the verifier
 package main
 
 import (
@@ -47,6 +48,12 @@ func run(ctx context.Context, args []string) error {
 		return verify(ctx, args[1], args[2])
 	case len(args) == 4 && args[0] == "proof":
 		return receipt(ctx, args[1], args[2], args[3])
+	case len(args) == 2 && args[0] == "key":
+		secret, public, err := note.GenerateKey(nil, args[1])
+		if err == nil {
+			fmt.Printf("%s\n%s\n", secret, public)
+		}
+		return err
 	case (len(args) == 4 || len(args) == 5) && args[0] == "write":
 		policy := ""
 		if len(args) == 5 {
@@ -260,6 +267,9 @@ func write(ctx context.Context, dir, origin, count, policy string) error {
 	secret, public, err := note.GenerateKey(nil, origin)
 	if err != nil {
 		return err
+	}
+	if given := os.Getenv("GO_LEDGER_KEY"); given != "" {
+		secret, public = given, "signed with the key that was given"
 	}
 	signer, err := note.NewSigner(secret)
 	if err != nil {

@@ -6,6 +6,7 @@ mod controls;
 mod doctor;
 mod edges;
 mod help;
+mod ledger;
 mod locker;
 mod sandbox;
 mod spool;

@@ -30,8 +30,16 @@ pub async fn run(context: &Context, args: &PublishArgs) -> Result<u8, EdgeError>
     .await
     .map_err(|error| edge::cannot_tell("publishing ended early").because(error))?
     .map_err(|error| ledger_error(&error).at(args.dir.display()))?;
+    let vkeys: Vec<String> = store
+        .log_keys()
+        .edge()?
+        .current()
+        .iter()
+        .map(writ_ledger::NoteVerifier::to_vkey)
+        .collect();
     let value = json!({
         "schema": "writ.ledger-publish/1",
+        "vkeys": vkeys,
         "dir": args.dir,
         "origin": done.checkpoint.origin,
         "size": done.checkpoint.size,
@@ -48,12 +56,16 @@ pub async fn run(context: &Context, args: &PublishArgs) -> Result<u8, EdgeError>
         } else {
             "without entries"
         };
-        format!(
+        let mut out = format!(
             "published {} at size {}{before}, {what}, in {}\n",
             done.checkpoint.origin,
             done.checkpoint.size,
             args.dir.display()
-        )
+        );
+        for vkey in &vkeys {
+            out.push_str(&format!("  key     {vkey}\n"));
+        }
+        out
     })?;
     Ok(0)
 }
