@@ -368,3 +368,61 @@ async fn names_that_cannot_be_a_schema_are_refused() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_needs_no_right_to_change_a_table() {
+    let Some(place) = Place::new() else { return };
+    let owner = place.log();
+    writer(&owner).await.append(vec![entry("a")]).await.unwrap();
+    let role = format!("writer_{}", place.schema);
+    let reader = format!("reader_{}", place.schema);
+    place
+        .meddle(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'x'; CREATE ROLE {reader} LOGIN PASSWORD 'x';
+             GRANT USAGE ON SCHEMA {{s}} TO {role}, {reader};
+             GRANT SELECT ON ALL TABLES IN SCHEMA {{s}} TO {role}, {reader};
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {{s}} TO {role};"
+        ))
+        .await;
+    let as_role = |role: &str| {
+        let server = place.server.clone().username(role).password("x");
+        let tiles = super::directory(&place.tiles());
+        writ_registry::log::shared::SharedLog::new(server, &place.schema, tiles, options()).unwrap()
+    };
+    let log = Arc::new(as_role(&role));
+    let limited = writer(&log).await;
+    limited.append(vec![entry("b")]).await.unwrap();
+    limited.integrate().await.unwrap();
+    verify(&log, Vec::new()).await.unwrap();
+    // It cannot take back what is recorded.
+    let pool = sqlx::PgPool::connect_with(place.server.clone().username(&role).password("x"))
+        .await
+        .unwrap();
+    for statement in [
+        "DELETE FROM {s}.keys",
+        "UPDATE {s}.head SET size = 0",
+        "UPDATE {s}.tree SET integrated_size = 0",
+        "INSERT INTO {s}.pending VALUES (7, 7, '')",
+        "TRUNCATE {s}.pending",
+    ] {
+        let statement = statement.replace("{s}", &place.schema);
+        let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone()))
+            .execute(&pool)
+            .await;
+        assert!(refused.is_err(), "{statement}");
+    }
+    pool.close().await;
+
+    let log = Arc::new(as_role(&reader));
+    assert_eq!(names(&log).await, ["a", "b"]);
+    verify(&log, Vec::new()).await.unwrap();
+    let refused = writer(&log).await.append(vec![entry("c")]).await;
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains("docs/scale-out.md"), "{told}");
+    drop((log, limited, owner));
+    place
+        .meddle(&format!(
+            "DROP OWNED BY {role}, {reader}; DROP ROLE {role}, {reader};"
+        ))
+        .await;
+}
