@@ -225,14 +225,24 @@ fn raise(context: &Context, args: &MonitorArgs, alarm: &Alarm) -> Result<u8, Edg
         now.replace(':', "")
     );
     let file = folder.join(name);
-    crate::context::write_file(&file, alarm.evidence(&now).as_bytes())?;
+    // The alarm is told whatever happens to its evidence.
+    let kept = std::fs::create_dir_all(&folder)
+        .map_err(|e| e.to_string())
+        .and_then(|()| {
+            crate::context::write_file(&file, alarm.evidence(&now).as_bytes())
+                .map_err(|e| e.cause.join(": "))
+        });
+    let evidence = match &kept {
+        Ok(()) => file.display().to_string(),
+        Err(cause) => format!("not kept in {}: {cause}", file.display()),
+    };
     let value = json!({
         "schema": "writ.ledger-monitor/1",
         "place": alarm.place,
         "origin": alarm.origin,
         "alarm": alarm.kind.word(),
         "problem": alarm.problem,
-        "evidence": file,
+        "evidence": kept.is_ok().then_some(&file),
     });
     answer(context, &value, || {
         format!(
@@ -240,7 +250,7 @@ fn raise(context: &Context, args: &MonitorArgs, alarm: &Alarm) -> Result<u8, Edg
             alarm.kind.word(),
             text::prose(&alarm.problem),
             text::clean(&alarm.place),
-            file.display()
+            text::clean(&evidence)
         )
     })?;
     Ok(1)
