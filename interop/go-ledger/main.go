@@ -279,7 +279,7 @@ func write(ctx context.Context, dir, origin, count, policy string) error {
 	if err != nil {
 		return err
 	}
-	options := tessera.NewAppendOptions().WithCheckpointSigner(signer).WithCheckpointInterval(100 * time.Millisecond).WithBatching(256, 50*time.Millisecond)
+	options := tessera.NewAppendOptions().WithCheckpointSigner(signer).WithCheckpointInterval(100*time.Millisecond).WithBatching(256, 50*time.Millisecond)
 	if policy != "" {
 		text, err := os.ReadFile(policy)
 		if err != nil {

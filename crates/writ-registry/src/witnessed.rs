@@ -152,10 +152,11 @@ impl Store {
     /// Nothing or more than one record has it.
     pub async fn ledger_index(&self, what: &str) -> Result<u64> {
         // Ids need eight hexadecimal digits, so a number of fewer digits is an index.
-        if what.len() < 8 && what.bytes().all(|b| b.is_ascii_digit()) {
-            if let Ok(index) = what.parse() {
-                return Ok(index);
-            }
+        if what.len() < 8
+            && what.bytes().all(|b| b.is_ascii_digit())
+            && let Ok(index) = what.parse()
+        {
+            return Ok(index);
         }
         let digits = prefix_digits(what)?;
         Ok(self.index.read().await.locate(what, digits).await?.index)
