@@ -35,6 +35,11 @@ pub const POINTS: &[&str] = &[
     "cosigned.rename",
 ];
 
+/// A failed sync after which the written bytes are gone: not a step of its own, so not among
+/// [`POINTS`].
+#[cfg(feature = "fault-injection")]
+pub const LOST_SYNC: &str = "journal.sync.lost";
+
 /// Every point of a witness that stores what it is about to cosign, in order.
 #[cfg(feature = "fault-injection")]
 pub const WITNESS_POINTS: &[&str] = &[
@@ -55,12 +60,13 @@ pub(crate) fn point(_name: &'static str) -> std::io::Result<()> {
 #[cfg(feature = "fault-injection")]
 pub(crate) use armed::point;
 #[cfg(feature = "fault-injection")]
-pub use armed::{Action, arm, disarm};
+pub use armed::{Action, arm, arm_everywhere, disarm};
 
 #[cfg(feature = "fault-injection")]
 mod armed {
     use std::cell::RefCell;
     use std::io;
+    use std::sync::{Mutex, PoisonError};
 
     /// What happens at an armed point.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +83,9 @@ mod armed {
         action: Action,
     }
 
+    /// For every thread: only in a process that does nothing else.
+    static EVERYWHERE: Mutex<Option<Armed>> = Mutex::new(None);
+
     thread_local! {
         static ARMED: RefCell<Option<Armed>> = const { RefCell::new(None) };
     }
@@ -91,24 +100,41 @@ mod armed {
         }));
     }
 
-    /// Lets nothing happen any more on this thread.
+    /// As [`arm`], on whatever thread the point is passed: for a process of its own, whose runtime
+    /// chooses the threads.
+    pub fn arm_everywhere(point: &str, pass: u32, action: Action) {
+        *EVERYWHERE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Armed {
+            point: point.to_owned(),
+            passes: pass,
+            action,
+        });
+    }
+
+    /// Lets nothing happen any more on this thread, nor everywhere.
     pub fn disarm() {
         ARMED.set(None);
+        *EVERYWHERE.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(crate) fn point(name: &'static str) -> io::Result<()> {
-        ARMED.with_borrow_mut(|armed| {
-            let Some(armed) = armed.as_mut().filter(|a| a.point == name) else {
-                return Ok(());
-            };
-            armed.passes = armed.passes.saturating_sub(1);
-            if armed.passes > 0 {
-                return Ok(());
-            }
-            match armed.action {
-                Action::Kill => std::process::abort(),
-                Action::Fail(kind) => Err(io::Error::from(kind)),
-            }
-        })
+        ARMED.with_borrow_mut(|armed| pass(armed, name))?;
+        pass(
+            &mut EVERYWHERE.lock().unwrap_or_else(PoisonError::into_inner),
+            name,
+        )
+    }
+
+    fn pass(armed: &mut Option<Armed>, name: &str) -> io::Result<()> {
+        let Some(armed) = armed.as_mut().filter(|a| a.point == name) else {
+            return Ok(());
+        };
+        armed.passes = armed.passes.saturating_sub(1);
+        if armed.passes > 0 {
+            return Ok(());
+        }
+        match armed.action {
+            Action::Kill => std::process::abort(),
+            Action::Fail(kind) => Err(io::Error::from(kind)),
+        }
     }
 }

@@ -155,6 +155,37 @@ impl Segment {
             .last()
             .map_or(self.first, |(_, chunk)| chunk.end())
     }
+
+    /// Writes the frames from entry `size` on once more and waits for the disk. After a failed sync
+    /// the system shows pages that it never writes; only writing them anew makes a sync mean something.
+    fn write_again(&self, size: u64) -> Result<(), LedgerError> {
+        let pending = || self.frames.iter().filter(|(_, chunk)| chunk.end() > size);
+        if pending().next().is_none() {
+            return Ok(());
+        }
+        let write = || -> io::Result<()> {
+            let file = OpenOptions::new().write(true).open(&self.path)?;
+            file.write_all_at(&segment_header(self.first), 0)?;
+            for (offset, chunk) in pending() {
+                file.write_all_at(&chunk.bytes, *offset)?;
+            }
+            file.sync_all()
+        };
+        write().map_err(|e| LedgerError::io("write again", &self.path, e))?;
+        match self.path.parent() {
+            Some(dir) => sync_dir(dir),
+            None => Ok(()),
+        }
+    }
+}
+
+fn segment_header(first: u64) -> [u8; SEGMENT_HEADER] {
+    let mut header = [0u8; SEGMENT_HEADER];
+    header[..8].copy_from_slice(SEGMENT_MAGIC);
+    header[8..16].copy_from_slice(&first.to_be_bytes());
+    let crc = crc32fast::hash(&header[..16]);
+    header[16..].copy_from_slice(&crc.to_be_bytes());
+    header
 }
 
 /// The segments of a journal directory, ascending: first entry and path.
@@ -453,6 +484,9 @@ impl Journal {
             }
             journal.active = Some((file, path, last.good));
         }
+        for segment in &segments {
+            segment.write_again(size)?;
+        }
         let chunks = segments
             .into_iter()
             .flat_map(|s| s.frames)
@@ -496,6 +530,13 @@ impl Journal {
             let error = LedgerError::io("write", &*path, e);
             return Err((error, file.set_len(*length).is_err()));
         }
+        #[cfg(feature = "fault-injection")]
+        if let Err(e) = fault::point("journal.sync.lost") {
+            // The sync fails and the system drops the pages: what was written reads as nothing.
+            let nothing = vec![0; frame.len()];
+            let _ = file.write_all_at(&nothing, *length);
+            return Err((LedgerError::io("sync", &*path, e), true));
+        }
         // After a failed sync the system may have dropped the pages: never try again.
         fault::point("journal.sync")
             .and_then(|()| file.sync_data())
@@ -506,11 +547,7 @@ impl Journal {
 
     fn rotate(&mut self, first: u64) -> Result<(), LedgerError> {
         let path = self.dir.join(segment_name(first));
-        let mut header = [0u8; SEGMENT_HEADER];
-        header[..8].copy_from_slice(SEGMENT_MAGIC);
-        header[8..16].copy_from_slice(&first.to_be_bytes());
-        let crc = crc32fast::hash(&header[..16]);
-        header[16..].copy_from_slice(&crc.to_be_bytes());
+        let header = segment_header(first);
         let create = || -> io::Result<File> {
             fault::point("journal.rotate.create")?;
             fs::create_dir_all(&self.dir)?;

@@ -250,7 +250,11 @@ impl DirectoryStore {
                 );
             }
             match read_bounded(&target, MAX_OBJECT_BYTES)? {
-                Some(old) if old == *bytes => continue,
+                Some(old) if old == *bytes => {
+                    // Its name may not be durable: a crash, or a failed sync, came between.
+                    changed.extend(target.parent().map(Path::to_path_buf));
+                    continue;
+                }
                 Some(old) => return Err(other_bytes(&target, &old)),
                 None => {}
             }

@@ -462,3 +462,24 @@ fn verification_and_reading_work_beside_a_writer() {
     assert!(rounds > 0);
     assert_eq!(verify(dir.path()).unwrap().size, 3_000);
 }
+
+#[test]
+fn what_a_failed_sync_dropped_is_gone_and_nothing_else() {
+    let dir = temporary();
+    {
+        let ledger = open(dir.path());
+        ledger.append(&[b"{\"n\":1}"]).unwrap();
+        fault::arm(fault::LOST_SYNC, 1, Action::Fail(ErrorKind::Other));
+        let error = ledger.append(&[b"{\"n\":2}"]).unwrap_err();
+        assert!(error.to_string().contains("sync"), "{error}");
+        fault::disarm();
+        // Not tried again as if nothing had been: nobody knows what is on the disk.
+        let error = ledger.append(&[b"{\"n\":3}"]).unwrap_err();
+        assert!(matches!(error, LedgerError::Stopped { .. }), "{error}");
+    }
+    let ledger = open(dir.path());
+    assert_eq!(ledger.size(), 1, "the entry before was acknowledged");
+    ledger.append(&[b"{\"n\":2}"]).unwrap();
+    ledger.close().unwrap();
+    assert_eq!(verify(dir.path()).unwrap().size, 2);
+}

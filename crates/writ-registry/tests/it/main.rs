@@ -6,6 +6,7 @@ mod backup;
 mod common;
 mod door;
 mod exemptions;
+mod fault_loop;
 mod faults;
 mod lifecycle;
 mod recording;
