@@ -4,6 +4,7 @@
 //! verdict: there is no `--force`, no `--skip` and no `--compliant`.
 
 mod ledger;
+mod server;
 mod spool;
 mod tool;
 mod verify;
@@ -17,6 +18,7 @@ use writ_model::{Digest, Span, Timestamp};
 use writ_render::Format;
 
 pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
+pub use server::{BackupArgs, RestoreArgs, ServerCommand};
 pub use spool::{SpoolCommand, SpoolPlace};
 pub use tool::ToolCommand;
 pub use verify::VerifyArgs;
@@ -47,6 +49,7 @@ Manage
   control     list, show, test or lint the controls of the bundle
   tool        list, install or lock the scanners
   hook        install or uninstall the git hook
+  server      back up or restore a store
   spool       list, deliver, export or import evidence that waits for its store
   ledger      prove entries, gather cosignatures, publish or follow a log
   witness     remember other logs and cosign what extends them
@@ -231,6 +234,9 @@ pub enum Command {
     /// Install or uninstall the git hook.
     #[command(subcommand)]
     Hook(HookCommand),
+    /// Care for a store: back it up, restore it, accept a loss.
+    #[command(subcommand)]
+    Server(ServerCommand),
     /// List, deliver, export or import evidence that waits for its store.
     #[command(subcommand)]
     Spool(SpoolCommand),

@@ -41,6 +41,13 @@ impl Door {
         }
     }
 
+    /// Ends a command that recorded.
+    pub async fn settle(&self) {
+        if let Self::Store(store) = self {
+            store::settle(store).await;
+        }
+    }
+
     /// A recorder of what Writ's own runner observes.
     pub fn observed(&self, use_cache: bool) -> StoreRecorder {
         match self {

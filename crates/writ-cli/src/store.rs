@@ -22,6 +22,12 @@ pub async fn open(context: &Context) -> Result<Arc<Store>, EdgeError> {
         .map_err(|error| registry_error(&error))
 }
 
+/// Signs and remembers the head of what was recorded. An error is met again, and reported, by the
+/// next command: what was recorded is safe, and this one has its answer.
+pub async fn settle(store: &Store) {
+    let _ = store.settle().await;
+}
+
 /// Opens the store for reading.
 ///
 /// # Errors

@@ -204,6 +204,15 @@ impl Store {
         Timestamp::from_micros(self.options.clock.now_micros())
     }
 
+    /// Signs the checkpoint over everything recorded so far, remembers it outside of the store, and
+    /// lets other processes write. The store can be used on.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be written; what was recorded is safe nevertheless.
+    pub async fn settle(&self) -> Result<()> {
+        self.door.lock().await.release().await
+    }
+
     /// Ends all work: signs the checkpoint over everything recorded, gives the ledger's lock back
     /// and closes the databases. Dropping a store does the same without reporting errors.
     ///

@@ -184,7 +184,8 @@ async fn verify_config(
     };
     let mut earlier = options.earlier.clone();
     let view = log.view().await;
-    if let (Ok(view), true) = (&view, options.held) {
+    let is_backup = crate::backup::is_backup(&config.directory);
+    if let (Ok(view), true) = (&view, options.held && !is_backup) {
         earlier.extend(held_notes(&paths, view.as_ref(), &trust).await);
     }
     check_ledger(log.as_ref(), view, &trust, &earlier, &mut report, progress);
@@ -213,7 +214,7 @@ async fn verify_config(
             remedy: config.locker.remedy().to_owned(),
         }),
     }
-    if options.index && report.is_good() {
+    if options.index && report.is_good() && !is_backup {
         report.index = compare_index(config, options).await?;
     }
     Ok(report)

@@ -62,6 +62,7 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
             .map_err(|error| edge::cannot_tell(error.to_string()).at(file.display()))?;
         lines.push((id, evidence));
     }
+    door.settle().await;
     show(context, &lines)?;
     Ok(0)
 }

@@ -203,6 +203,7 @@ async fn answer(context: &Context, id: &str, reply: ExemptionReply) -> Result<u8
         .answer_exemption(id, reply, &me)
         .await
         .map_err(|error| store::registry_error(&error))?;
+    store::settle(&store).await;
     show(context, &store, &row).await
 }
 

@@ -58,6 +58,7 @@ pub async fn run(context: &Context, args: &GateArgs) -> Result<u8, EdgeError> {
     let evaluated = evaluate(&store, &bundle, &release, options)
         .await
         .map_err(|error| evaluate_error(&error))?;
+    store::settle(&store).await;
     show(context, &evaluated, args.all)?;
     Ok(evaluated.decision.answer.exit_code())
 }

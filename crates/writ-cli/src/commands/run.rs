@@ -54,6 +54,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
         jobs: args.jobs.map(std::num::NonZeroUsize::get),
     };
     let (plan, result) = setup.execute(recorder, &request).await?;
+    door.settle().await;
     report(context, &repo, &plan, &result)?;
     Ok(result.exit_code())
 }

@@ -117,6 +117,7 @@ async fn deliver(context: &Context) -> Result<(), EdgeError> {
         .deliver(store.as_ref())
         .await
         .map_err(|error| spool_error(&error))?;
+    store::settle(&store).await;
     let value = json!({
         "schema": "writ.spool-delivery/1",
         "store": store.origin(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 47] = [
+const VERBS: [&str; 51] = [
     "init",
     "check",
     "run",
@@ -32,6 +32,9 @@ const VERBS: [&str; 47] = [
     "tool lock",
     "hook install",
     "hook uninstall",
+    "server backup",
+    "server restore",
+    "server accept-rollback",
     "spool list",
     "spool deliver",
     "spool export",
@@ -53,12 +56,13 @@ const VERBS: [&str; 47] = [
     "hook",
     "spool",
     "ledger",
+    "server",
 ];
 
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..41] {
+    for verb in &VERBS[..44] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);

@@ -32,6 +32,7 @@ pub use accept::{Acceptance, KIND as ACCEPTED_KIND, accept_rollback};
 pub use error::BackupError;
 pub use make::{BackupOptions, KIND, Made};
 pub use restore::{RestoreOptions, Restored, restore};
+pub(crate) use set::is_backup;
 pub use set::{SetInfo, sets};
 
 /// Shorthand.

@@ -329,6 +329,12 @@ impl Repository {
     }
 }
 
+/// Whether the directory is a backup: a store that nobody writes, and that may end before the head
+/// that was seen last.
+pub(crate) fn is_backup(path: &Path) -> bool {
+    matches!(durable::read(&path.join("FORMAT"), 1_024), Ok(Some(bytes)) if bytes == FORMAT)
+}
+
 /// The sets of the backup in `path`, oldest first.
 ///
 /// # Errors

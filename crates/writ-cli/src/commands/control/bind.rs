@@ -35,6 +35,7 @@ pub async fn run(
     bind_profile(&store, service, environment, profile, context.now(), false)
         .await
         .map_err(|error| gate::evaluate_error(&error))?;
+    store::settle(&store).await;
     let place = environment.map_or_else(|| "every environment".to_owned(), str::to_owned);
     emit::print(&format!(
         "bound  {profile} binds {} in {}\n",

@@ -1,0 +1,68 @@
+//! `writ server …`: care for a store.
+
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand};
+
+/// `writ server …`
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Add a set to a backup while the store is written; only what is new is copied.
+    #[command(
+        after_help = "Examples:\n  writ server backup --to /mnt/backup/writ\n  writ server backup --to /mnt/backup/writ --full-check\n  writ verify --store /mnt/backup/writ        checks a backup at any time"
+    )]
+    Backup(BackupArgs),
+    /// Restore a backup into a new directory: everything verified, all or nothing.
+    #[command(
+        after_help = "Examples:\n  writ server restore /mnt/backup/writ --list\n  writ server restore /mnt/backup/writ --to /var/lib/writ/store\n  writ server restore /mnt/backup/writ --to /var/lib/writ/store --accept-rollback --reason \"disk lost, newest backup\""
+    )]
+    Restore(RestoreArgs),
+    /// Record that entries of this store are lost for good, and go on without them.
+    #[command(
+        name = "accept-rollback",
+        after_help = "Examples:\n  writ server accept-rollback --reason \"the volume was put back to Monday's snapshot\""
+    )]
+    AcceptRollback {
+        /// Why, in a sentence that an auditor will read.
+        #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+        reason: String,
+    },
+}
+
+/// `writ server backup`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Directory of the backup, on another disk; made when there is none.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Verify everything in the backup, not only what was added.
+    #[arg(long)]
+    pub full_check: bool,
+}
+
+/// `writ server restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Directory of the backup.
+    #[arg(value_name = "FROM")]
+    pub from: PathBuf,
+    /// Directory of the new store; must be absent or empty.
+    #[arg(long, value_name = "DIR", required_unless_present = "list")]
+    pub to: Option<PathBuf>,
+    /// Show the sets of the backup and restore nothing.
+    #[arg(long, conflicts_with_all = ["to", "set", "accept_rollback"])]
+    pub list: bool,
+    /// Beginning of the name of a set [default: the newest].
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub set: Option<String>,
+    /// Where no trust directory is left: make one with the public keys of the backup.
+    #[arg(long)]
+    pub trust_from_backup: bool,
+    /// Restore although entries that were seen here are not in it; recorded with the range.
+    #[arg(long, requires = "reason")]
+    pub accept_rollback: bool,
+    /// Why entries are given up, in a sentence that an auditor will read.
+    #[arg(long, value_name = "TEXT", requires = "accept_rollback", value_parser = NonEmptyStringValueParser::new())]
+    pub reason: Option<String>,
+}
