@@ -141,6 +141,7 @@ async fn request(context: &Context, args: &ExemptRequestArgs) -> Result<u8, Edge
         .request_exemption(ask, &me)
         .await
         .map_err(|error| store::registry_error(&error))?;
+    store::settle(&store).await;
     show(context, &store, &row).await?;
     if context.talks() {
         eprintln!(
