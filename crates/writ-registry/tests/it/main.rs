@@ -8,6 +8,7 @@ mod door;
 mod exemptions;
 mod fault_loop;
 mod faults;
+mod keep;
 mod lifecycle;
 mod recording;
 mod shared;
