@@ -1,9 +1,9 @@
 //! One log that several processes write at once: pending entries and the head in PostgreSQL, tiles
 //! in an object store or a directory that all of them reach.
 //!
-//! Sequence and tree are decided in PostgreSQL by single statements ([`schema`]); tiles follow from
+//! Sequence and tree are decided in PostgreSQL by single statements (`schema`); tiles follow from
 //! the entries alone, so that it does not matter who writes them; only a committed tree is signed,
-//! and a checkpoint only ever replaces a smaller one ([`writer`]). What can be lost, and what cannot:
+//! and a checkpoint only ever replaces a smaller one (`writer`). What can be lost, and what cannot:
 //!
 //! - A process is paused, killed, cut off: nothing acknowledged is lost, another goes on after the
 //!   lease. What it did not get an answer for it records again; the key of an entry makes it one.
