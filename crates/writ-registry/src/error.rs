@@ -107,6 +107,14 @@ pub enum RegistryError {
         #[source]
         source: sqlx::Error,
     },
+    /// A change of keys is not possible. Nothing was changed.
+    #[error("{problem}; {remedy}")]
+    KeyChange {
+        /// What stands against it.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The bytes to record are not an acceptable statement or envelope.
     #[error("statement {position} was refused: {reason}; nothing was recorded")]
     Refused {

@@ -4,18 +4,20 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{Mutex, RwLock};
-use writ_ledger::LedgerError;
+use writ_ledger::{LedgerError, SignedCheckpoint};
 use writ_locker::{FsLocker, Locker, S3Locker};
-use writ_model::{Digest, LedgerHead};
+use writ_model::{Digest, LedgerHead, Timestamp};
 
 use crate::config::{LockerConfig, StoreConfig};
-use crate::door::Door;
+use crate::door::{Door, recorded_before};
 use crate::error::{RegistryError, Result};
 use crate::held;
 use crate::index::db::Access;
 use crate::index::{Index, Position, side_files};
+use crate::keys::belief;
 use crate::log::{self, Log, LogView};
 use crate::ops::Ops;
 use crate::store::{Store, StoreOptions, StorePaths};
@@ -49,7 +51,12 @@ impl Store {
         } else {
             Some(new_store(config, &paths, log.as_ref(), &options).await?)
         };
-        let mut trust = Trust::open(&options.trust, options.create && origin.is_some())?;
+        let trust = Trust::open_with(
+            &options.trust,
+            options.create && origin.is_some(),
+            options.keys.clone(),
+        )?;
+        let trust = Arc::new(trust);
         let door = Arc::new(Mutex::new(Door::new(Arc::clone(&log), &options)));
         if let Some(origin) = &origin {
             trust.add_ledger(origin)?;
@@ -86,7 +93,15 @@ impl Store {
         let index_lock = index_lock(&paths, &options)?;
         // A store that cannot be written must have a complete index, or one in memory.
         let least = if options.read_only { head.head.size } else { 0 };
-        let index = open_index(&paths, &options, log.as_ref(), index_lock.as_ref(), least).await?;
+        let index = open_index(
+            &paths,
+            &options,
+            log.as_ref(),
+            &trust,
+            index_lock.as_ref(),
+            least,
+        )
+        .await?;
         let (index, rebuild) = match index {
             Some(index) => (index, false),
             None => (Index::create(None).await?, true),
@@ -96,6 +111,8 @@ impl Store {
             options,
             origin: head.origin,
             trust,
+            memo: Arc::default(),
+            believed: AtomicU64::new(0),
             log,
             locker,
             index: RwLock::new(index),
@@ -110,6 +127,9 @@ impl Store {
             (false, false) => store.catch_up_if_free().await?,
             (false, true) => {}
         }
+        store.believe().await?;
+        // A change of keys that a crash left half-done is met again, and reported, by the next record.
+        let _ = store.finish_change().await;
         Ok(store)
     }
 }
@@ -119,6 +139,8 @@ impl Store {
 pub(crate) struct TrustedHead {
     pub origin: String,
     pub head: LedgerHead,
+    /// When its last entry was recorded, if it has one.
+    pub last: Option<Timestamp>,
 }
 
 /// Reads the checkpoint and checks it against the trusted log keys.
@@ -139,7 +161,12 @@ pub(crate) fn trusted_head(
             remedy: "pass the trust directory that belongs to this store",
         });
     }
-    let refused = match signed.verify_any(&trust.log_keys(&origin)?) {
+    // Signed later than its last entry was recorded.
+    let last = match signed.unverified().size.checked_sub(1) {
+        Some(last) => Some(Timestamp::from_micros(view.read(last)?.recorded_at())),
+        None => None,
+    };
+    let refused = match signed.verify_any(&trust.log_keys(&origin, last)?) {
         Ok(checkpoint) => {
             return Ok(TrustedHead {
                 head: LedgerHead {
@@ -147,10 +174,18 @@ pub(crate) fn trusted_head(
                     root: Digest::from_bytes(checkpoint.root.0),
                 },
                 origin,
+                last,
             });
         }
         Err(error) => error,
     };
+    if let Some(ended) = ended_signer(&signed, trust, &origin, last)? {
+        return Err(RegistryError::Trust {
+            path: log.place("checkpoint"),
+            problem: ended,
+            remedy: "let the key that signs for log now sign it: the next writing command does; restore the ledger if its entries are not yours",
+        });
+    }
     Err(RegistryError::Trust {
         path: log.place("checkpoint"),
         problem: format!(
@@ -160,6 +195,34 @@ pub(crate) fn trusted_head(
         ),
         remedy: "restore the ledger and the trust directory from the same backup",
     })
+}
+
+/// Which key that no longer counts signed a checkpoint, in a sentence.
+fn ended_signer(
+    signed: &SignedCheckpoint,
+    trust: &Trust,
+    origin: &str,
+    last: Option<Timestamp>,
+) -> Result<Option<String>> {
+    let Some(last) = last else { return Ok(None) };
+    for (key, verifier) in trust.log_verifiers(origin)? {
+        if signed.verify(&verifier).is_ok()
+            && let Some(until) = key.valid_until
+        {
+            return Ok(Some(format!(
+                "it is signed only by log key '{}', which {} {until}{}; its last entry was recorded at {last}, so it was signed too late",
+                key.name,
+                match key.revoked {
+                    Some(_) => "was revoked from",
+                    None => "was retired and counted until",
+                },
+                key.revoked
+                    .map(|why| format!(" on ({why})"))
+                    .unwrap_or_default(),
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// The locker of a store.
@@ -300,6 +363,7 @@ pub(crate) async fn open_index(
     paths: &StorePaths,
     options: &StoreOptions,
     log: &dyn Log,
+    trust: &Trust,
     lock: Option<&File>,
     least: u64,
 ) -> Result<Option<Index>> {
@@ -319,7 +383,11 @@ pub(crate) async fn open_index(
     if !pending && let Some((index, position)) = Index::open(&paths.index, access).await? {
         let view = log.view().await?;
         if position.size >= least && fits(view.as_ref(), &position)? {
-            return Ok(Some(index));
+            let last = recorded_before(view, position.size).await?;
+            let outdated = belief::outdated(&index, &trust.keys(), last).await?;
+            if outdated.is_none() {
+                return Ok(Some(index));
+            }
         }
         index.close().await;
     }

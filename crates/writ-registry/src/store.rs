@@ -12,9 +12,11 @@ use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, RwLock};
+use writ_evidence::dsse::Memo;
 use writ_ledger::{Clock, SystemClock};
 use writ_locker::Locker;
 use writ_model::{Span, Timestamp};
@@ -23,9 +25,10 @@ use crate::config::StoreConfig;
 use crate::door::Door;
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
+use crate::item::Reader;
 use crate::log::Log;
 use crate::ops::Ops;
-use crate::trust::Trust;
+use crate::trust::{KeyAccess, Trust};
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -46,6 +49,8 @@ pub struct StoreOptions {
     /// How long the bytes behind evidence are kept at least. Default: 400 days, so that a year's
     /// audit finds all of its period.
     pub retention: Span,
+    /// How private keys are come by. Default: files, with passphrases from the environment.
+    pub keys: KeyAccess,
 }
 
 impl StoreOptions {
@@ -60,6 +65,7 @@ impl StoreOptions {
             lock_timeout: Duration::from_secs(30),
             accept_rollback: false,
             retention: Span::from_secs(400 * 86_400),
+            keys: KeyAccess::default(),
         }
     }
 
@@ -74,6 +80,13 @@ impl StoreOptions {
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
+        self
+    }
+
+    /// With other ways to private keys.
+    #[must_use]
+    pub fn keys(mut self, keys: KeyAccess) -> Self {
+        self.keys = keys;
         self
     }
 
@@ -148,7 +161,11 @@ pub struct Store {
     pub(crate) paths: StorePaths,
     pub(crate) options: StoreOptions,
     pub(crate) origin: String,
-    pub(crate) trust: Trust,
+    pub(crate) trust: Arc<Trust>,
+    /// Signatures that this process has verified or made.
+    pub(crate) memo: Arc<Memo>,
+    /// The state of the trust directory that the index was brought to.
+    pub(crate) believed: AtomicU64,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) locker: Arc<dyn Locker>,
     pub(crate) index: RwLock<Index>,
@@ -184,6 +201,11 @@ impl Store {
     #[must_use]
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// Verifies by the keys that are believed now.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(self.trust.keys(), Arc::clone(&self.locker)).remembering(&self.memo)
     }
 
     /// The locker, for reading bytes behind evidence.

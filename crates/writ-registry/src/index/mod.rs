@@ -3,6 +3,7 @@
 //! It can be deleted at any time and comes back with the same rows. Whatever is not the same on a
 //! rebuild (clock, row order, random ids) has no place in it.
 
+mod belief;
 mod changes;
 pub(crate) mod db;
 mod dump;

@@ -2,9 +2,10 @@
 //!
 //! Every list has a unique last sort key, so that pages neither overlap nor leave gaps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteRow};
+use writ_evidence::key::KeyId;
 use writ_model::{Digest, EvidenceId, EvidenceItem, EvidenceType, Subject, Timestamp};
 
 use super::db::on_db;
@@ -228,6 +229,25 @@ impl Index {
             Some(row) => self.at(row.try_get(0).map_err(|e| self.failed(e))?).await,
             None => Ok(None),
         }
+    }
+
+    /// The first entry by each signer.
+    pub(crate) async fn first_use(&self) -> Result<HashMap<KeyId, u64>> {
+        let rows = self
+            .fetch(
+                "SELECT signer, MIN(idx) FROM evidence GROUP BY signer ORDER BY signer".to_owned(),
+                Vec::new(),
+            )
+            .await?;
+        let mut found = HashMap::new();
+        for row in rows {
+            let signer: String = row.try_get(0).map_err(|e| self.failed(e))?;
+            let index: i64 = row.try_get(1).map_err(|e| self.failed(e))?;
+            if let (Ok(id), Ok(index)) = (signer.parse(), u64::try_from(index)) {
+                found.insert(id, index);
+            }
+        }
+        Ok(found)
     }
 
     /// The newest completed results recorded under a cache key, newest first.

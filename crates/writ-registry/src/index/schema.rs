@@ -5,7 +5,7 @@
 //! A change here raises [`VERSION`]: the index is then rebuilt beside the old one and swapped.
 
 /// Version of the tables and of the projection that fills them.
-pub(crate) const VERSION: &str = "2";
+pub(crate) const VERSION: &str = "3";
 
 /// Text that compares by bytes, in SQLite's spelling.
 pub(crate) const SQLITE_TEXT: &str = "TEXT COLLATE BINARY";
@@ -32,6 +32,8 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
 /// Statements that make an empty index.
 pub(crate) const CREATE: &[&str] = &[
     "CREATE TABLE meta (key {text} NOT NULL PRIMARY KEY, value {text} NOT NULL)",
+    // The keys by which entries were judged. Not computed from the ledger, so no part of the dump.
+    "CREATE TABLE belief (line {text} NOT NULL PRIMARY KEY)",
     "CREATE TABLE evidence (
         idx BIGINT NOT NULL PRIMARY KEY,
         id {text} NOT NULL,

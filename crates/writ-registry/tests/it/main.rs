@@ -7,6 +7,8 @@ mod common;
 mod door;
 mod exemptions;
 mod faults;
+mod keys;
+mod keys_trouble;
 mod lifecycle;
 mod recording;
 mod shared;
