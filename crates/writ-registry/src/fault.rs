@@ -11,8 +11,8 @@ pub const POINTS: &[&str] = &[
     "project.read",
     "project.applied",
     "record.projected",
+    "reindex.filled",
     "reindex.built",
-    "reindex.removed",
     "reindex.swapped",
 ];
 
