@@ -167,7 +167,8 @@ impl Store {
         Ok(writer)
     }
 
-    fn release_when_idle(&self) {
+    /// Lets other writers in after a while without work.
+    pub(crate) fn release_when_idle(&self) {
         let door = Arc::downgrade(&self.door);
         tokio::spawn(async move {
             loop {

@@ -105,6 +105,10 @@ impl Store {
             ops,
             door,
         };
+        if origin.is_some() {
+            // Who made the ledger has it open for appending.
+            store.release_when_idle();
+        }
         match (rebuild, store.options.read_only) {
             // What cannot be written is computed in memory.
             (true, true) => store.project_in_memory().await?,
