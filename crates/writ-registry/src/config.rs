@@ -518,7 +518,7 @@ mod tests {
             ("version = 1\norigin = 'https://x y'\n", "line 2", "origin"),
             ("[locker]\n", "line 1", "version"),
             (
-                "version = 1\n[database]\nurl = 'postgres://writ:secret@db/writ'\n",
+                "version = 1\n[database]\nurl = 'postgres://writ:hunter2@db/writ'\n",
                 "line 3",
                 "url_file",
             ),
@@ -532,7 +532,7 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(line) && error.contains(word), "{error}");
             assert!(error.starts_with("/etc/writ/store.toml"), "{error}");
-            assert!(!error.contains("secret"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 

@@ -158,10 +158,8 @@ impl Ops {
 
     /// Notes such a fact.
     pub(crate) async fn put_fact(&self, key: &str, value: &str) -> Result<()> {
-        let put = sql(
-            "INSERT INTO meta (key, value) VALUES ($1, $2)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        );
+        let put = sql("INSERT INTO meta (key, value) VALUES ($1, $2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value");
         let put = put.bind(key).bind(value);
         self.db.execute(put).await.map_err(|e| self.failed(e))?;
         Ok(())
@@ -299,23 +297,22 @@ impl Ops {
         let (mut from, mut to) = (from.conn(), into.conn());
         for (select, insert, numbers) in TABLES {
             let mut rows = from.stream(sql(*select));
-            let mut values: Vec<Value<'_>> = Vec::new();
-            while let Some(row) = rows.try_next().await? {
-                for (at, number) in numbers.iter().enumerate() {
-                    values.push(match number {
-                        true => row.try_get::<i64>(at)?.into(),
-                        false => row.try_get::<String>(at)?.into(),
-                    });
+            let mut more = true;
+            while more {
+                let mut values: Vec<Value<'_>> = Vec::new();
+                while more && values.len() < COPY {
+                    let row = rows.try_next().await?;
+                    more = row.is_some();
+                    for (at, number) in numbers.iter().enumerate() {
+                        values.extend(match (&row, number) {
+                            (Some(row), true) => Some(row.try_get::<i64>(at)?.into()),
+                            (Some(row), false) => Some(row.try_get::<String>(at)?.into()),
+                            (None, _) => None,
+                        });
+                    }
                 }
-                if values.len() >= COPY {
-                    let part = std::mem::take(&mut values);
-                    to.insert_rows(sql(*insert).bind_all(part), "", numbers.len())
-                        .await?;
-                }
-            }
-            if !values.is_empty() {
-                to.insert_rows(sql(*insert).bind_all(values), "", numbers.len())
-                    .await?;
+                let insert = sql(*insert).bind_all(values);
+                to.insert_rows(insert, "", numbers.len()).await?;
             }
         }
         into.commit().await

@@ -1,5 +1,6 @@
 //! Building the index anew, beside the one in use, while everybody goes on reading and writing.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -96,8 +97,9 @@ impl Store {
             false => self.log.view().await?,
         };
         let end = view.size();
-        self.project(&build.index, view, end, progress).await?;
-        self.home.swap(build).await
+        let now = Arc::clone(&view);
+        self.project(&build.index, now, end, progress).await?;
+        self.home.swap(build, view.as_ref()).await
     }
 
     /// The index in use now.

@@ -102,11 +102,11 @@ impl Home {
         }
     }
 
-    /// Puts a build in the place of the index in use, unless that is further.
-    pub(crate) async fn swap(&self, build: Build) -> Result<Swap> {
+    /// Puts a build in the place of the index in use, unless that is of this ledger too and further.
+    pub(crate) async fn swap(&self, build: Build, view: &dyn LogView) -> Result<Swap> {
         match self {
-            Self::Files(files) => files.swap(build).await,
-            Self::Server(server) => server.swap(build).await,
+            Self::Files(files) => files.swap(build, view).await,
+            Self::Server(server) => server.swap(build, view).await,
         }
     }
 

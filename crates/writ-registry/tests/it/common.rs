@@ -72,6 +72,21 @@ impl Place {
         }
     }
 
+    /// A second store in the same database.
+    pub fn beside(&self) -> Self {
+        let database = self.database.as_ref().unwrap();
+        let place = Self {
+            database: Some(TestDatabase {
+                server: database.server.clone(),
+                name: database.name.clone(),
+                borrowed: true,
+            }),
+            ..Self::new()
+        };
+        place.write_config("");
+        place
+    }
+
     /// Writes the file that names the parts of a store on a server.
     pub fn write_config(&self, more: &str) {
         let address = self.database.as_ref().unwrap().address();
@@ -80,11 +95,6 @@ impl Place {
             "version = 1\ndirectory = 'store'\n[database]\nurl_file = 'database.url'\nconnections = 4\n{more}"
         );
         std::fs::write(self.dir.path().join("store.toml"), text).unwrap();
-    }
-
-    /// The database's address.
-    pub fn address(&self) -> Option<String> {
-        self.database.as_ref().map(TestDatabase::address)
     }
 
     /// What the store is opened by.
@@ -186,6 +196,8 @@ pub fn service(variable: &str) -> Option<String> {
 struct TestDatabase {
     server: PgConnectOptions,
     name: String,
+    /// Somebody else removes it.
+    borrowed: bool,
 }
 
 static DATABASES: AtomicI64 = AtomicI64::new(0);
@@ -196,6 +208,7 @@ impl TestDatabase {
         let made = Self {
             server: server.parse().unwrap(),
             name: format!("writ_test_{}_{number}", std::process::id()),
+            borrowed: false,
         };
         let mut admin = made.server.connect().await.unwrap();
         let text = format!("CREATE DATABASE {}", made.name);
@@ -222,6 +235,9 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        if self.borrowed {
+            return;
+        }
         let (server, name) = (self.server.clone(), self.name.clone());
         // The test's own runtime may be gone already.
         let _ = std::thread::spawn(move || {

@@ -1,15 +1,22 @@
 //! Both databases: every statement runs on both, a server may go away, several processes share one.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use tempfile::TempDir;
 use writ_model::Severity;
-use writ_registry::{EventQuery, NewRecord, db};
+use writ_registry::backup::{Acceptance, BackupOptions, accept_rollback};
+use writ_registry::{EventQuery, NewRecord, Query, RegistryError, Store, db};
 
-use crate::common::{Place, START, finding, postgres, scan, scan_with};
+use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with};
+use crate::door::copy;
 use crate::{exemptions, recording, views};
 
 /// Everything that asks or fills a database, once.
@@ -51,6 +58,47 @@ async fn everything(make: impl AsyncFn() -> Place) {
     assert_eq!(store.problems(10).await.unwrap().len(), 1);
     store.verify(Vec::new(), &mut |_, _, _| {}).await.unwrap();
     assert_eq!(store.held_checkpoints().await.unwrap().len(), 1);
+    let to = place.dir.path().join("backup");
+    store
+        .backup(&to, BackupOptions::default(), &mut |_, _, _| {})
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    an_index_of_lost_entries_is_replaced(make().await).await;
+}
+
+each_database!(an_index_of_lost_entries_is_replaced);
+
+/// The ledger goes back and the index does not: then the longer index is the wrong one.
+async fn an_index_of_lost_entries_is_replaced(place: Place) {
+    let store = place.create().await;
+    store.record(scan("payments", START, &[])).await.unwrap();
+    store.close().await.unwrap();
+    let (ledger, saved) = (
+        place.directory().join("ledger"),
+        place.dir.path().join("saved"),
+    );
+    copy(&ledger, &saved);
+    let store = place.open().await;
+    store.record(scan("billing", START, &[])).await.unwrap();
+    store.record(scan("wallet", START, &[])).await.unwrap();
+    let report = store.verify(Vec::new(), &mut |_, _, _| {}).await.unwrap();
+    assert!(report.is_good(), "{:?}", report.failures);
+    store.close().await.unwrap();
+    std::fs::remove_dir_all(&ledger).unwrap();
+    copy(&saved, &ledger);
+    let acceptance = Acceptance {
+        reason: "the disk is gone".to_owned(),
+        by: "olga".to_owned(),
+    };
+    accept_rollback(&place.store(), place.options(), &acceptance)
+        .await
+        .unwrap();
+    let store = place.open().await;
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.entries, stats.indexed), (2, 2));
+    let dump = store.index_dump().await.unwrap();
+    assert!(!dump.contains("wallet"), "{dump}");
     store.close().await.unwrap();
 }
 
@@ -119,4 +167,224 @@ async fn every_statement_runs_on_both_databases() {
         }
     }
     assert!(missing.is_empty(), "never ran:\n{}", missing.join("\n"));
+}
+
+/// A server of this test's own, that it may stop.
+struct Server {
+    bin: PathBuf,
+    data: TempDir,
+    port: u16,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let bin = match std::env::var_os("WRIT_TEST_POSTGRES_BIN") {
+            Some(bin) => PathBuf::from(bin),
+            None => std::fs::read_dir("/usr/lib/postgresql")
+                .ok()?
+                .flatten()
+                .map(|version| version.path().join("bin"))
+                .filter(|bin| bin.join("initdb").exists())
+                .max()?,
+        };
+        let data = tempfile::tempdir().unwrap();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        let server = Self { bin, data, port };
+        if rustix::process::geteuid().is_root() {
+            // PostgreSQL refuses to run as root.
+            std::os::unix::fs::chown(server.data.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let place = server.place();
+        server.run(
+            "initdb",
+            &[
+                "-D",
+                &place,
+                "-U",
+                "writ",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "-N",
+                "--locale=C",
+            ],
+        );
+        server.control("start");
+        Some(server)
+    }
+
+    fn place(&self) -> String {
+        self.data.path().join("data").display().to_string()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(self.bin.join(program));
+        command.args(arguments).current_dir("/");
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        assert!(
+            command.status().unwrap().success(),
+            "{program} {arguments:?}"
+        );
+    }
+
+    fn control(&self, what: &str) {
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off",
+            self.port
+        );
+        let (place, log) = (self.place(), self.data.path().join("log"));
+        let log = log.display().to_string();
+        let mut arguments = vec!["-D", &place, "-w", "-t", "120", "-l", &log, "-o", &options];
+        if what != "start" {
+            // As a crash: transactions are cut off in the middle.
+            arguments.extend(["-m", "immediate"]);
+        }
+        arguments.push(what);
+        self.run("pg_ctl", &arguments);
+    }
+
+    fn address(&self) -> String {
+        format!("postgres://writ@127.0.0.1:{}/postgres", self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.control("stop");
+    }
+}
+
+/// The user without rights, on every Linux.
+const NOBODY: u32 = 65_534;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_costs_time_and_nothing_else() {
+    if postgres().is_none() {
+        return;
+    }
+    let Some(server) = Server::start() else {
+        println!("skipped: there are no programs of a PostgreSQL server");
+        return;
+    };
+    let server = Arc::new(server);
+    let place = Place::on(&server.address()).await;
+    let store = Arc::new(place.create().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (writing, ended) = (Arc::clone(&store), Arc::clone(&stop));
+    let writer = tokio::spawn(async move {
+        let mut recorded = Vec::new();
+        let mut number = 0;
+        while !ended.load(Ordering::SeqCst) {
+            number += 1;
+            let found = [finding(&format!("CVE-{number}"), Severity::High)];
+            let record = scan_with("payments", START, &found, |p| {
+                p["notes"] = serde_json::json!([number]);
+            });
+            match writing.record(record).await {
+                Ok(done) => recorded.push(done.id.to_string()),
+                // It says that the database went away, and is in the ledger or is not.
+                Err(RegistryError::Away { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        recorded
+    });
+    for _ in 0..3 {
+        let before = store.stats().await.map_or(0, |stats| stats.entries);
+        while store.stats().await.map_or(0, |stats| stats.entries) < before + 5 {
+            tokio::task::yield_now().await;
+        }
+        let again = Arc::clone(&server);
+        tokio::task::spawn_blocking(move || again.control("restart"))
+            .await
+            .unwrap();
+        // Who only reads waits for the server too.
+        store.runs(None, 1).await.unwrap();
+    }
+    stop.store(true, Ordering::SeqCst);
+    let recorded = writer.await.unwrap();
+    assert!(recorded.len() >= 15, "{}", recorded.len());
+    for id in &recorded {
+        store.get(id).await.unwrap();
+    }
+    Arc::try_unwrap(store).unwrap().close().await.unwrap();
+    let store = place.open().await;
+    let stats = store.stats().await.unwrap();
+    assert_eq!(stats.indexed, stats.entries);
+    assert_eq!(store.problems(10).await.unwrap(), []);
+    let dump = store.index_dump().await.unwrap();
+    store.reindex(&mut |_, _| {}).await.unwrap();
+    assert_eq!(store.index_dump().await.unwrap(), dump);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_belongs_to_one_store() {
+    let Some(place) = Place::on_postgres().await else {
+        return;
+    };
+    place.create().await.close().await.unwrap();
+    let other = place.beside();
+    let error = Store::open(other.store(), other.options().create())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("name another schema"), "{error}");
+    other.write_config("schema = 'other'\n");
+    let store = Store::open(other.store(), other.options()).await.unwrap();
+    store.record(scan("payments", START, &[])).await.unwrap();
+    store.close().await.unwrap();
+    let store = place.open().await;
+    assert_eq!(store.stats().await.unwrap().indexed, 0);
+}
+
+each_database!(who_has_the_old_index_open_goes_on_and_finds_the_new_one);
+
+/// Two programs have the store open; one rebuilds while the other records and reads.
+async fn who_has_the_old_index_open_goes_on_and_finds_the_new_one(place: Place) {
+    let first = place.create().await;
+    for service in ["payments", "billing"] {
+        first.record(scan(service, START, &[])).await.unwrap();
+    }
+    let second = place.open().await;
+    // Statements are prepared, files are open.
+    assert_eq!(
+        second
+            .evidence(&Query::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        2
+    );
+    place
+        .execute("UPDATE evidence SET service = 'nothing' WHERE service = 'billing'")
+        .await;
+    let services = async |store: &Store| -> Vec<String> {
+        let page = store.evidence(&Query::default()).await.unwrap();
+        page.items.into_iter().map(|item| item.service).collect()
+    };
+    for round in 1..=3 {
+        first.reindex(&mut |_, _| {}).await.unwrap();
+        assert_eq!(services(&second).await.len(), 1 + round);
+        let repaired = Query {
+            service: Some("billing".to_owned()),
+            ..Query::default()
+        };
+        assert_eq!(second.evidence(&repaired).await.unwrap().items.len(), 1);
+        let name = format!("service-{round}");
+        second.record(scan(&name, START, &[])).await.unwrap();
+        assert_eq!(services(&second).await[0], name);
+        assert_eq!(services(&first).await[0], name);
+    }
+    let dump = first.index_dump().await.unwrap();
+    assert_eq!(second.index_dump().await.unwrap(), dump);
+    first.close().await.unwrap();
+    second.close().await.unwrap();
 }

@@ -188,7 +188,7 @@ async fn a_lost_ledger_is_not_begun_anew(place: Place) {
     assert!(error.contains("the ledger is gone"), "{error}");
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub fn copy(from: &std::path::Path, to: &std::path::Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

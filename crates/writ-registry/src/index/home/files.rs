@@ -176,7 +176,7 @@ impl Files {
         }
     }
 
-    pub(super) async fn swap(&self, build: Build) -> Result<Swap> {
+    pub(super) async fn swap(&self, build: Build, view: &dyn LogView) -> Result<Swap> {
         let Guard::File { name, .. } = &build.guard else {
             return Ok(Swap::Behind(build));
         };
@@ -186,13 +186,13 @@ impl Files {
             Some((index, _)) => Some(index.db().begin().await.map_err(|e| index.failed(e))?),
             None => None,
         };
-        if let Some((index, position)) = &used
-            && position.origin == build.index.position().await?.origin
-            && index.position().await?.size > build.index.position().await?.size
-        {
-            drop(held);
-            index.close().await;
-            return Ok(Swap::Behind(build));
+        if let Some((index, _)) = &used {
+            let (used, built) = (index.position().await?, build.index.position().await?);
+            if used.size > built.size && fits(view, &used, &built.origin)? {
+                drop(held);
+                index.close().await;
+                return Ok(Swap::Behind(build));
+            }
         }
         // From here on it counts as one that was in use: who deletes that wants it made anew.
         build.index.mark_in_use().await?;

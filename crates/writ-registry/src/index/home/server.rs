@@ -113,17 +113,13 @@ impl Server {
         Ok(Some(session))
     }
 
-    pub(super) async fn swap(&self, mut build: Build) -> Result<Swap> {
+    pub(super) async fn swap(&self, mut build: Build, view: &dyn LogView) -> Result<Swap> {
         build.index.mark_in_use().await?;
         fault::point("reindex.built");
         let Guard::Session(session) = &mut build.guard else {
             return Ok(Swap::Behind(build));
         };
-        let swapped = self
-            .exchange(session)
-            .await
-            .map_err(|e| RegistryError::index(&self.place, e))?;
-        if !swapped {
+        if !self.exchange(session, view).await? {
             return Ok(Swap::Behind(build));
         }
         fault::point("reindex.swapped");
@@ -139,35 +135,43 @@ impl Server {
         Ok(Swap::Done)
     }
 
-    async fn exchange(&self, session: &mut PgConnection) -> sqlx::Result<bool> {
-        let mut transaction = session.begin().await?;
+    async fn exchange(&self, session: &mut PgConnection, view: &dyn LogView) -> Result<bool> {
+        let failed = |e| RegistryError::index(&self.place, e);
+        let mut transaction = session.begin().await.map_err(failed)?;
         // Whoever applies entries takes this lock first.
-        postgres::lock_in(&mut transaction, &self.schema).await?;
-        let used = position(&mut transaction, &self.schema).await?;
-        let built = position(&mut transaction, &self.building()).await?;
-        if let (Some((origin, used)), Some((same, built))) = (&used, &built)
-            && origin == same
-            && used > built
+        postgres::lock_in(&mut transaction, &self.schema)
+            .await
+            .map_err(failed)?;
+        let positions = async {
+            let used = position(&mut transaction, &self.schema).await?;
+            sqlx::Result::Ok((used, position(&mut transaction, &self.building()).await?))
+        };
+        if let (Some(used), Some(built)) = positions.await.map_err(failed)?
+            && used.size > built.size
+            && fits(view, &used, &built.origin)?
         {
             return Ok(false);
         }
-        let retire = match exists(&mut transaction, &self.schema).await? {
-            true => format!(
-                "DROP SCHEMA IF EXISTS {old} CASCADE; ALTER SCHEMA {} RENAME TO {old};",
-                self.schema,
-                old = self.retired()
-            ),
-            false => String::new(),
+        let rename = async {
+            let retire = match exists(&mut transaction, &self.schema).await? {
+                true => format!(
+                    "DROP SCHEMA IF EXISTS {old} CASCADE; ALTER SCHEMA {} RENAME TO {old};",
+                    self.schema,
+                    old = self.retired()
+                ),
+                false => String::new(),
+            };
+            let text = format!(
+                "{retire} ALTER SCHEMA {} RENAME TO {}",
+                self.building(),
+                self.schema
+            );
+            transaction
+                .execute(sqlx::raw_sql(AssertSqlSafe(text)))
+                .await?;
+            transaction.commit().await
         };
-        let text = format!(
-            "{retire} ALTER SCHEMA {} RENAME TO {}",
-            self.building(),
-            self.schema
-        );
-        transaction
-            .execute(sqlx::raw_sql(AssertSqlSafe(text)))
-            .await?;
-        transaction.commit().await?;
+        rename.await.map_err(failed)?;
         Ok(true)
     }
 }
@@ -180,11 +184,8 @@ async fn exists(connection: &mut PgConnection, schema: &str) -> sqlx::Result<boo
     Ok(found.is_some())
 }
 
-/// Ledger and position of the index in a schema; `None` where there is no index.
-async fn position(
-    connection: &mut PgConnection,
-    schema: &str,
-) -> sqlx::Result<Option<(String, u64)>> {
+/// Where the index in a schema stands; `None` where there is no index.
+async fn position(connection: &mut PgConnection, schema: &str) -> sqlx::Result<Option<Position>> {
     let is_index: bool = sqlx::query_scalar("SELECT to_regclass($1 || '.meta') IS NOT NULL")
         .bind(schema)
         .fetch_one(&mut *connection)
@@ -194,11 +195,16 @@ async fn position(
     }
     let text = format!(
         "SELECT (SELECT value FROM {schema}.meta WHERE key = 'origin'),
-                (SELECT value FROM {schema}.meta WHERE key = 'position')"
+                (SELECT value FROM {schema}.meta WHERE key = 'position'),
+                (SELECT value FROM {schema}.meta WHERE key = 'last')"
     );
-    let (origin, size): (Option<String>, Option<String>) = sqlx::query_as(AssertSqlSafe(text))
-        .fetch_one(connection)
-        .await?;
-    let size = size.and_then(|size| size.parse().ok());
-    Ok(origin.zip(size))
+    let (origin, size, last): (Option<String>, Option<String>, Option<String>) =
+        sqlx::query_as(AssertSqlSafe(text))
+            .fetch_one(connection)
+            .await?;
+    Ok(Some(Position {
+        origin: origin.unwrap_or_default(),
+        size: size.and_then(|size| size.parse().ok()).unwrap_or_default(),
+        last: last.unwrap_or_default(),
+    }))
 }
