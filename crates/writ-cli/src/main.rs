@@ -39,6 +39,7 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Tool(command)) => block_on(commands::tool::run(context, command, &here)),
         Some(Command::Ledger(command)) => block_on(commands::ledger::run(context, command)),
         Some(Command::Witness(args)) => block_on(commands::witness::run(context, args)),
+        Some(Command::Serve(args)) => block_on(commands::serve::run(context, args)),
         Some(Command::Spool(command)) => block_on(commands::spool::run(context, command)),
         Some(Command::Doctor) => block_on(commands::doctor::run(context, &here)),
         None => block_on(commands::state::run(context, &here)),

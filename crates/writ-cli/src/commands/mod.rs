@@ -16,6 +16,7 @@ pub mod place;
 pub mod reference;
 pub mod replay;
 pub mod run;
+pub mod serve;
 pub mod shell;
 pub mod spool;
 pub mod state;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 47] = [
+const VERBS: [&str; 48] = [
     "init",
     "check",
     "run",
@@ -42,6 +42,7 @@ const VERBS: [&str; 47] = [
     "ledger publish",
     "ledger monitor",
     "witness",
+    "serve",
     "doctor",
     "completion",
     "man",
@@ -58,7 +59,7 @@ const VERBS: [&str; 47] = [
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..41] {
+    for verb in &VERBS[..42] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);

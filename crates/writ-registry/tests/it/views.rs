@@ -1,6 +1,7 @@
 //! Lists as pages ask for them: in parts, with totals, and as of a ledger size.
 
 use serde_json::{Value, json};
+use writ_ledger::tile::TilePath;
 use writ_model::{Digest, Severity, State, StateCounts, Timestamp};
 use writ_registry::{EventQuery, FindingsFilter, NewRecord, Standing, Store};
 
@@ -358,4 +359,37 @@ async fn the_text_of_a_search_is_text() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_published_log_is_what_anybody_can_verify() {
+    let place = Place::new();
+    let store = place.create().await;
+    for number in 0..3 {
+        record(&store, run("a", &commit(number), START)).await;
+    }
+    let head = store.head(None).await.unwrap();
+    assert_eq!(store.verified_head().await.unwrap(), head);
+    let note = store.published_checkpoint().await.unwrap();
+    assert!(
+        note.starts_with(&format!("{}\n3\n", store.origin())),
+        "{note}"
+    );
+    let hashes = store
+        .published_tile(TilePath::hashes(0, 0, 3))
+        .await
+        .unwrap()
+        .unwrap();
+    let leaves: Vec<_> = writ_ledger::tile::parse_tile(&hashes).unwrap();
+    assert_eq!(
+        writ_ledger::merkle::root_of(&leaves).0,
+        *head.root.as_bytes()
+    );
+    assert_eq!(
+        store
+            .published_tile(TilePath::hashes(1, 0, 1))
+            .await
+            .unwrap(),
+        None
+    );
 }
