@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use writ_gate::{Bundle, BundleSource, load_bundle};
+use writ_gate::{Bundle, BundleSource, load_bundle, load_retention};
 use writ_registry::{RegistryError, Store, StoreOptions};
 use writ_render::EdgeError;
 
@@ -15,7 +15,12 @@ use crate::edge::{self, Edge};
 ///
 /// See [`registry_error`].
 pub async fn open(context: &Context) -> Result<Arc<Store>, EdgeError> {
-    let options = StoreOptions::new(&context.trust).create();
+    let source = bundle_source(context);
+    let retention =
+        load_retention(&source).map_err(|error| bundle_error(&source, &error.to_string()))?;
+    let options = StoreOptions::new(&context.trust)
+        .create()
+        .retention(retention);
     Store::open(&context.store, options)
         .await
         .map(Arc::new)
@@ -61,18 +66,24 @@ pub fn registry_error(error: &RegistryError) -> EdgeError {
 ///
 /// A bundle that cannot be loaded, with every problem.
 pub fn bundle(context: &Context) -> Result<Bundle, EdgeError> {
-    let source = match &context.bundle {
+    let source = bundle_source(context);
+    load_bundle(&source).map_err(|error| bundle_error(&source, &error.to_string()))
+}
+
+fn bundle_source(context: &Context) -> BundleSource {
+    match &context.bundle {
         Some(folder) => BundleSource::Directory(folder.clone()),
         None => BundleSource::Embedded,
-    };
-    load_bundle(&source).map_err(|error| {
-        let mut edge = edge::usage(format!(
-            "the controls bundle {} is not valid",
-            source.name()
-        ));
-        for line in error.to_string().lines().take(20) {
-            edge = edge.because(line);
-        }
-        edge.try_this("writ control lint")
-    })
+    }
+}
+
+fn bundle_error(source: &BundleSource, problems: &str) -> EdgeError {
+    let mut edge = edge::usage(format!(
+        "the controls bundle {} is not valid",
+        source.name()
+    ));
+    for line in problems.lines().take(20) {
+        edge = edge.because(line);
+    }
+    edge.try_this("writ control lint")
 }

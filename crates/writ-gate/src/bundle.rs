@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use writ_model::BundleRef;
+use writ_registry::Retention;
 
 use crate::control::{Control, Exempt};
 use crate::engine::Engine;
@@ -81,6 +82,36 @@ pub fn load_bundle(source: &BundleSource) -> Result<Bundle, BundleError> {
             problems,
         }),
     }
+}
+
+/// How long each profile of a bundle wants evidence kept, without loading the rest of the bundle.
+///
+/// # Errors
+///
+/// Files that cannot be read, and profiles that cannot be understood.
+pub fn load_retention(source: &BundleSource) -> Result<Retention, BundleError> {
+    let files = BundleFiles::read(source)?;
+    let mut retention = Retention::default();
+    let mut problems = Vec::new();
+    for path in files.below("profiles/", ".toml") {
+        let parsed = files
+            .text(path)
+            .and_then(|text| parse_toml::<Profile>(path, text));
+        match parsed {
+            Ok(profile) => {
+                let periods = profile.floor.periods();
+                retention.profiles.insert(profile.name, periods);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(retention);
+    }
+    Err(BundleError {
+        source_name: source.name(),
+        problems,
+    })
 }
 
 impl Bundle {

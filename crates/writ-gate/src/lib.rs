@@ -30,7 +30,7 @@ mod verdict;
 mod vsa;
 
 pub use applies::RUN_PREDICATE;
-pub use bundle::{Bundle, control_path, load_bundle};
+pub use bundle::{Bundle, control_path, load_bundle, load_retention};
 pub use control::{Applies, Control, Exempt, Mode, Phase, TestCase};
 pub use decide::{DecideError, Gate, RuleCase, decide};
 pub use engine::{ENGINE, Engine, RULE_TIME_LIMIT};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use writ_model::{Assurance, Origin, ProducerClass, Span};
+use writ_model::{Assurance, EvidenceType, Origin, ProducerClass, Span};
+use writ_registry::Periods;
 
 use crate::control::Mode;
 
@@ -39,6 +40,9 @@ pub struct Floor {
     /// How long evidence must stay locked, in years.
     #[serde(default)]
     pub retention_years: u32,
+    /// Types of evidence that must stay locked longer than that, in years.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retention_by_type: BTreeMap<EvidenceType, u32>,
     /// Oldest vulnerability data that counts.
     #[serde(default)]
     pub database_age: Option<Span>,
@@ -51,6 +55,17 @@ pub struct Floor {
     /// Approvals of a release.
     #[serde(default)]
     pub approvals: Option<Approvals>,
+}
+
+impl Floor {
+    /// How long the profile wants evidence kept.
+    #[must_use]
+    pub fn periods(&self) -> Periods {
+        self.retention_by_type.iter().fold(
+            Periods::years(self.retention_years),
+            |periods, (evidence_type, years)| periods.longer(*evidence_type, *years),
+        )
+    }
 }
 
 const fn any_origin() -> Origin {

@@ -227,6 +227,13 @@ impl Locker for FsLocker {
         self.put_slices(bodies)
     }
 
+    fn confirm(&self, objects: &[(Digest, Timestamp)]) -> Result<(), LockerError> {
+        for (digest, until) in objects {
+            self.keep_at_least(*digest, *until)?;
+        }
+        Ok(())
+    }
+
     fn get(&self, digest: Digest) -> Result<Box<dyn Read + Send>, LockerError> {
         self.reader(digest)
     }

@@ -124,18 +124,14 @@ pub trait Locker: Send + Sync {
     /// As [`Locker::put`]; some of the objects may have been stored.
     fn put_batch(&self, bodies: &[(&[u8], Meta)]) -> Result<Vec<Stored>, LockerError>;
 
-    /// Makes the retention that was asked for at [`Locker::put`] final: call it when the ledger
-    /// names the objects. A driver whose locks cannot be taken back locks only for a short time at
-    /// first, so that bytes whose append failed are not kept for years; one whose retention can be
-    /// taken back keeps the whole of it from the start and has nothing to do here. Calling it again
-    /// does no harm, and it never shortens.
+    /// Keeps objects at least until these times. Call it when the ledger names the objects that were
+    /// put: a driver whose locks cannot be taken back locks only for a short time at first, so that
+    /// bytes whose append failed are not kept for years; this makes their retention final. Calling
+    /// it again does no harm, and it never shortens.
     ///
     /// # Errors
-    /// An object is not there, or cannot be locked; the others may have been.
-    fn confirm(&self, objects: &[(Digest, Timestamp)]) -> Result<(), LockerError> {
-        let _ = objects;
-        Ok(())
-    }
+    /// An object is not there, or cannot be kept; the others may have been.
+    fn confirm(&self, objects: &[(Digest, Timestamp)]) -> Result<(), LockerError>;
 
     /// For how long an object that was put stays locked if it is never confirmed; `None` when
     /// there is nothing to confirm.

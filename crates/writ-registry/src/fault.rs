@@ -11,6 +11,7 @@ pub const POINTS: &[&str] = &[
     "project.read",
     "project.applied",
     "record.projected",
+    "record.kept",
     "reindex.built",
     "reindex.removed",
     "reindex.swapped",

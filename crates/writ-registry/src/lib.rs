@@ -19,6 +19,7 @@ pub mod findings;
 mod held;
 mod index;
 mod item;
+mod keep;
 pub mod log;
 mod open;
 mod ops;
@@ -45,6 +46,7 @@ pub use index::views::{
     ServiceRow, Total,
 };
 pub use item::item_from_statement;
+pub use keep::{Periods, Retention};
 pub use ops::HeldCheckpoint;
 pub use read::{EvidenceSet, MIN_PREFIX, Record, Stats};
 pub use record::{Blob, BlobBody, Input, NewRecord, Recorded};

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{Mutex, RwLock};
 use writ_ledger::LedgerError;
@@ -99,6 +100,8 @@ impl Store {
             log,
             locker,
             index: RwLock::new(index),
+            bound: Mutex::default(),
+            settled: AtomicU64::new(0),
             ops,
             door,
             index_lock,
@@ -109,6 +112,9 @@ impl Store {
             (true, false) => store.rebuild(&mut |_, _| {}, true).await?,
             (false, false) => store.catch_up_if_free().await?,
             (false, true) => {}
+        }
+        if !store.options.read_only {
+            store.settle_locks().await?;
         }
         Ok(store)
     }

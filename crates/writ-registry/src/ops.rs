@@ -84,6 +84,30 @@ impl Ops {
         }
     }
 
+    /// A fact about the store that is no evidence.
+    pub(crate) async fn fact(&self, key: &str) -> Result<Option<String>> {
+        let row = on_db!(&self.db, pool => sqlx::query("SELECT value FROM meta WHERE key = $1")
+            .bind(key)
+            .fetch_optional(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        row.map(|row| row.try_get(0).map_err(|e| self.failed(e)))
+            .transpose()
+    }
+
+    /// Notes such a fact.
+    pub(crate) async fn put_fact(&self, key: &str, value: &str) -> Result<()> {
+        on_db!(&self.db, pool => sqlx::query(
+            "INSERT INTO meta (key, value) VALUES ($1, $2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+            .bind(key)
+            .bind(value)
+            .execute(pool)
+            .await)
+        .map_err(|e| self.failed(e))?;
+        Ok(())
+    }
+
     /// Notes a person's name beside the pseudonym.
     pub(crate) async fn put_person(
         &self,

@@ -20,6 +20,7 @@ use writ_model::{Digest, EvidenceId, Timestamp};
 use crate::error::{RegistryError, Result};
 use crate::fault;
 use crate::item::{OWN, Reader, projected};
+use crate::keep::{Binding, Keeper, blobs_of};
 use crate::log::{NewEntry, entry_key};
 use crate::store::Store;
 
@@ -125,6 +126,10 @@ struct Ready {
     signer: String,
     /// What goes into the ledger: the envelope, or a reference to it.
     entry: Vec<u8>,
+    /// The bytes behind it, and until when they are kept.
+    keep: Vec<(Digest, Timestamp)>,
+    /// The service and profile that it binds.
+    binds: Option<Binding>,
 }
 
 impl Store {
@@ -154,15 +159,29 @@ impl Store {
             return Ok(Vec::new());
         }
         fault::point("record.start");
+        let keeper = self.keeper().await?;
         let preparer = Preparer {
             reader: Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker)),
             locker: Arc::clone(&self.locker),
             signer: self.trust.producer()?,
             now: self.now(),
-            retain_until: self.now().plus(self.options.retention),
+            keeper: keeper.clone(),
         };
         let ready = tokio::task::spawn_blocking(move || preparer.prepare(records)).await??;
         fault::point("record.blobs");
+        // Before the append: after it a crash would leave older evidence with too short a time.
+        for record in &ready {
+            if let Some(binding) = &record.binds {
+                self.keep_service(&keeper, binding.clone()).await?;
+            }
+        }
+        let keep: Vec<(Digest, Timestamp)> = match self.locker.first_retention() {
+            Some(_) => ready
+                .iter()
+                .flat_map(|record| record.keep.clone())
+                .collect(),
+            None => Vec::new(),
+        };
 
         let mut door = self.door.lock().await;
         let writer = self.enter(&mut door).await?;
@@ -210,6 +229,16 @@ impl Store {
         fault::point("record.appended");
         self.follow(writer.view().await?).await?;
         fault::point("record.projected");
+        // The ledger names the bytes now: their locks become final. After a crash here the next
+        // opening does it, and so does recording the same again.
+        self.confirm(keep).await?;
+        if let (Some(first), Some(last)) = (
+            placed.iter().map(|placed| placed.index).min(),
+            placed.iter().map(|placed| placed.index).max(),
+        ) {
+            self.settled_entries(first, last + 1).await?;
+        }
+        fault::point("record.kept");
         Ok(answers
             .into_iter()
             .zip(places)
@@ -232,7 +261,7 @@ struct Preparer {
     locker: Arc<dyn Locker>,
     signer: LocalSigner,
     now: Timestamp,
-    retain_until: Timestamp,
+    keeper: Keeper,
 }
 
 impl Preparer {
@@ -243,12 +272,12 @@ impl Preparer {
             checked.push(self.check(position, record)?);
         }
         let mut stored: Vec<(&[u8], Meta)> = Vec::new();
-        for record in &records {
-            stored.extend(self.store_files(record)?);
+        for (record, checked) in records.iter().zip(&checked) {
+            stored.extend(self.store_files(record, checked.until)?);
         }
         for record in &checked {
             if record.envelope.len() > MAX_LOGGED_ENVELOPE_BYTES {
-                let meta = Meta::new(STATEMENT_MEDIA_TYPE, self.retain_until);
+                let meta = Meta::new(STATEMENT_MEDIA_TYPE, record.until);
                 stored.push((&record.payload, meta));
             }
         }
@@ -316,8 +345,23 @@ impl Preparer {
                 now: self.now,
             });
         }
-        self.check_blobs(position, record, &projected.blobs)?;
+        let until = self.keeper.until(&projected.item, self.now);
+        self.check_blobs(position, record, &projected.blobs, until)?;
+        let mut keep = blobs_of(&projected);
+        keep.extend(large.then(|| id.digest()));
+        for blob in &record.blobs {
+            // What came along without being named is kept like the rest.
+            keep.push(match &blob.body {
+                BlobBody::Bytes(bytes) => Digest::of(bytes),
+                BlobBody::File(path) => digest_of(path)?,
+            });
+        }
+        keep.sort();
+        keep.dedup();
         Ok(CheckedRecord {
+            until,
+            keep: keep.into_iter().map(|digest| (digest, until)).collect(),
+            binds: self.keeper.lengthens(&projected.item),
             id,
             signer: signer.to_string(),
             envelope: bytes,
@@ -328,10 +372,14 @@ impl Preparer {
     }
 
     /// Stores the files of a record, and gives its blobs in memory.
-    fn store_files<'a>(&self, record: &'a NewRecord) -> Result<Vec<(&'a [u8], Meta)>> {
+    fn store_files<'a>(
+        &self,
+        record: &'a NewRecord,
+        until: Timestamp,
+    ) -> Result<Vec<(&'a [u8], Meta)>> {
         let mut bodies = Vec::new();
         for blob in &record.blobs {
-            let meta = Meta::new(&blob.media_type, self.retain_until);
+            let meta = Meta::new(&blob.media_type, until);
             match &blob.body {
                 BlobBody::Bytes(bytes) => bodies.push((bytes.as_slice(), meta)),
                 BlobBody::File(path) => {
@@ -345,7 +393,9 @@ impl Preparer {
     }
 
     fn store_blobs(&self, record: &NewRecord) -> Result<()> {
-        self.locker.put_batch(&self.store_files(record)?)?;
+        // Who it is about is not known yet; it is stored again, for its time, with the others.
+        let until = self.now.plus(self.keeper.retention.least);
+        self.locker.put_batch(&self.store_files(record, until)?)?;
         Ok(())
     }
 
@@ -364,6 +414,7 @@ impl Preparer {
         position: usize,
         record: &NewRecord,
         named: &[(Digest, String)],
+        until: Timestamp,
     ) -> Result<()> {
         let mut given = std::collections::HashSet::new();
         for blob in &record.blobs {
@@ -373,7 +424,15 @@ impl Preparer {
             });
         }
         for (digest, role) in named {
-            if !given.contains(digest) && self.locker.record(*digest).is_err() {
+            if given.contains(digest) {
+                continue;
+            }
+            // It is there already, and must stay at least as long as this record needs it.
+            let kept = match self.locker.first_retention() {
+                Some(_) => self.locker.record(*digest).map(drop),
+                None => self.locker.confirm(&[(*digest, until)]),
+            };
+            if kept.is_err() {
                 return Err(RegistryError::refused(
                     position,
                     format!(
@@ -388,12 +447,14 @@ impl Preparer {
     fn ready(&self, position: usize, record: CheckedRecord) -> Result<Ready> {
         let entry = match &record.statement {
             Some(statement) => self.reference(position, &record, statement)?,
-            None => record.envelope,
+            None => record.envelope.clone(),
         };
         Ok(Ready {
             id: record.id,
             signer: record.signer,
             entry,
+            keep: record.keep,
+            binds: record.binds,
         })
     }
 
@@ -440,6 +501,10 @@ impl Preparer {
 }
 
 struct CheckedRecord {
+    /// Until when its bytes are kept.
+    until: Timestamp,
+    keep: Vec<(Digest, Timestamp)>,
+    binds: Option<Binding>,
     id: EvidenceId,
     signer: String,
     envelope: Vec<u8>,

@@ -12,17 +12,19 @@ use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, RwLock};
 use writ_ledger::{Clock, SystemClock};
 use writ_locker::Locker;
-use writ_model::{Span, Timestamp};
+use writ_model::Timestamp;
 
 use crate::config::StoreConfig;
 use crate::door::Door;
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
+use crate::keep::{Bound, Retention};
 use crate::log::Log;
 use crate::ops::Ops;
 use crate::trust::Trust;
@@ -43,9 +45,8 @@ pub struct StoreOptions {
     /// Open a ledger that is shorter than one that was seen here, to record that the loss is
     /// accepted. Default: no.
     pub accept_rollback: bool,
-    /// How long the bytes behind evidence are kept at least. Default: 400 days, so that a year's
-    /// audit finds all of its period.
-    pub retention: Span,
+    /// How long the bytes behind evidence are kept.
+    pub retention: Retention,
 }
 
 impl StoreOptions {
@@ -59,7 +60,7 @@ impl StoreOptions {
             trust: trust.into(),
             lock_timeout: Duration::from_secs(30),
             accept_rollback: false,
-            retention: Span::from_secs(400 * 86_400),
+            retention: Retention::default(),
         }
     }
 
@@ -74,6 +75,13 @@ impl StoreOptions {
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
+        self
+    }
+
+    /// With the periods that profiles want evidence kept for.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 
@@ -152,6 +160,10 @@ pub struct Store {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) locker: Arc<dyn Locker>,
     pub(crate) index: RwLock<Index>,
+    /// Which profiles bind which service, as far as it was read.
+    pub(crate) bound: Mutex<Bound>,
+    /// The ledger size up to which all blobs are known to be locked for their time.
+    pub(crate) settled: AtomicU64,
     pub(crate) ops: Option<Ops>,
     pub(crate) door: Arc<Mutex<Door>>,
     /// Shared by everybody who has the index file open, taken alone to swap it.

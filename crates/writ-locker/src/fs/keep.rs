@@ -31,6 +31,18 @@ impl FsLocker {
         })
     }
 
+    /// As [`FsLocker::keep_until`], without complaint where it is kept longer already.
+    pub(super) fn keep_at_least(
+        &self,
+        digest: Digest,
+        until: Timestamp,
+    ) -> Result<Record, LockerError> {
+        self.change(digest, |record| {
+            record.retain_until = record.retain_until.max(until);
+            Ok(())
+        })
+    }
+
     pub(super) fn change_hold(&self, digest: Digest, hold: bool) -> Result<Record, LockerError> {
         self.change(digest, |record| {
             record.hold = hold;

@@ -195,7 +195,7 @@ impl Wire {
                     tried_before,
                 };
             }
-            tried_before = true;
+            tried_before |= may_have_happened(&error);
             tokio::time::sleep(self.pause(attempt, wait)).await;
             attempt += 1;
         }
@@ -439,6 +439,12 @@ impl Wire {
         }
         url
     }
+}
+
+/// Whether the server may have done what it was asked before this failure. It says 409 and 429
+/// instead of doing it, so what a later try finds then is somebody else's.
+fn may_have_happened(error: &S3Error) -> bool {
+    error.kind != S3ErrorKind::Throttled && error.status != Some(409)
 }
 
 /// One failed try.

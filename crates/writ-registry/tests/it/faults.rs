@@ -47,7 +47,7 @@ fn child() {
     });
 }
 
-fn spawn(
+pub fn spawn(
     store: &Path,
     trust: &Path,
     name: &str,
@@ -76,7 +76,7 @@ fn spawn(
         .unwrap()
 }
 
-fn acknowledged(child: std::process::Child) -> (bool, Vec<String>) {
+pub fn acknowledged(child: std::process::Child) -> (bool, Vec<String>) {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let ids = text

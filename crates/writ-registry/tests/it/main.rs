@@ -7,6 +7,7 @@ mod common;
 mod door;
 mod exemptions;
 mod faults;
+mod keep;
 mod lifecycle;
 mod recording;
 mod shared;

@@ -7,7 +7,7 @@ use writ_locker::s3::{
 };
 use writ_model::{Digest, Span, Timestamp};
 
-use super::locked_bucket;
+use super::{locked_bucket, make_bucket, service};
 
 fn soon() -> Timestamp {
     let now = std::time::SystemTime::now()
@@ -341,4 +341,41 @@ fn a_credentials_file_is_read_for_every_request() {
     let error = bucket.get("key", None, 4).unwrap_err();
     assert_eq!(error.kind, S3ErrorKind::Credentials, "{error}");
     assert!(!format!("{error:?}").contains("top"), "{error}");
+}
+
+/// Conditional replacement from several threads: no replacement is lost. In a bucket without
+/// versions, because the test server checks and writes in one step only there.
+#[test]
+fn replacements_at_once_are_counted_once() {
+    const THREADS: u32 = 4;
+    const EACH: u32 = 10;
+    let Some(server) = service("WRIT_TEST_S3") else {
+        return;
+    };
+    let bucket = Bucket::open(&make_bucket(&server, false)).unwrap();
+    bucket.put("count", &b"0"[..], &once()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut done = 0;
+                while done < EACH {
+                    let old = bucket.get("count", None, 99).unwrap();
+                    let number: u32 = std::str::from_utf8(&old.bytes).unwrap().parse().unwrap();
+                    let change = PutOptions {
+                        if_match: old.head.etag,
+                        ..PutOptions::default()
+                    };
+                    match bucket.put("count", (number + 1).to_string(), &change) {
+                        Ok(written) => {
+                            assert!(!written.recovered, "no answer was lost");
+                            done += 1;
+                        }
+                        Err(error) => assert_eq!(error.kind, S3ErrorKind::Precondition, "{error}"),
+                    }
+                }
+            });
+        }
+    });
+    let count = bucket.get("count", None, 99).unwrap().bytes;
+    assert_eq!(count, (THREADS * EACH).to_string().as_bytes());
 }

@@ -1,7 +1,7 @@
 //! The log that several processes share, over a real PostgreSQL.
 
 mod basic;
-mod bucket;
+pub mod bucket;
 mod chaos;
 mod faults;
 mod member;
