@@ -110,7 +110,7 @@ async fn the_profile_that_binds_a_service_says_how_long() {
 
 /// A store whose locker is a bucket: the file that names it, and the bucket.
 fn in_a_bucket(place: &Place) -> Option<(std::path::PathBuf, Bucket)> {
-    let bucket = shared::bucket::make()?;
+    let bucket = shared::bucket::make(true)?;
     let server = shared::bucket::server().unwrap();
     let keys = place.dir.path().join("keys");
     std::fs::write(
