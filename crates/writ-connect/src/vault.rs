@@ -91,13 +91,9 @@ impl VaultError {
             }
             Self::Http(_) => "see that Vault runs and is reachable from here; nothing was signed",
             Self::Login { .. } => "see that role, secret and mount of [vault.login] are right",
-            Self::Denied { .. } => {
-                "give the token a policy with update on MOUNT/sign/NAME (docs/keys.md has it)"
-            }
+            Self::Denied { .. } => "give the token a policy with update on MOUNT/sign/NAME",
             Self::NotReady { .. } => "unseal Vault, or wait until it is active; nothing was signed",
-            Self::NoKey { .. } => {
-                "see that mount and name are right, or make it: writ key new --signer vault://…"
-            }
+            Self::NoKey { .. } => "see that mount and name are right, or make the key in Vault",
             Self::Unusable(_) => "use a key of the type ed25519 or ecdsa-p256 whose version exists",
             Self::Signature(_) => {
                 "see that the key was not exchanged in Vault; what was signed before stays good"

@@ -391,10 +391,10 @@ fn check_locker(
 fn remedy(problem: &ProblemKind) -> &'static str {
     match problem {
         ProblemKind::Hidden | ProblemKind::Overwritten { .. } => {
-            "nothing is lost: `writ heal` brings the good version back into sight; find out who did it"
+            "nothing is lost: recording the same again brings the good version back into sight; find out who did it"
         }
         ProblemKind::Unlocked(_) => {
-            "record it again, or put it under hold; find out who stored it without a lock"
+            "record it again, which locks it; find out who stored it without a lock"
         }
         _ => "restore this file from a copy; the ledger names what it must hold",
     }

@@ -253,6 +253,6 @@ fn malformed(reason: String) -> KeyError {
     KeyError::Malformed {
         what: "sealed private key",
         reason,
-        expected: "a key file as `cosign generate-key-pair` or `writ key new` writes it",
+        expected: "a key file as `cosign generate-key-pair` writes it",
     }
 }
