@@ -205,7 +205,7 @@ fn keys_that_cannot_serve_are_named() {
     assert!(error.contains("permission denied"), "{error}");
 }
 
-/// The policy of docs/keys.md is enough to sign, and no more.
+/// A policy with update on sign/NAME is enough to sign, and no more.
 #[test]
 fn the_smallest_policy_signs_and_does_nothing_else() {
     let Some(server) = Server::new() else { return };
