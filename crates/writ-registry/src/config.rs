@@ -27,9 +27,15 @@
 //! # url_env = "WRIT_LEDGER_URL"
 //! # [ledger.s3]
 //! # bucket = "evidence-log"
+//!
+//! [database]                           # absent: SQLite files in the directory
+//! url = "postgres://writ@db.example.org/writ"
+//! schema = "writ"                      # what the names of the schemas begin with
+//! connections = 8                      # most per process
 //! ```
 //!
-//! Unknown keys are errors with their line. No secret stands in the file.
+//! Unknown keys are errors with their line. No secret stands in the file: an address with a
+//! password is given by `url_file` or `url_env` in place of `url`.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -40,6 +46,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use writ_locker::s3::S3Config;
 
+pub use crate::db::postgres::{Address, PostgresConfig};
 use crate::error::{RegistryError, Result};
 use crate::log::shared::{Driver, Section, SharedConfig};
 
@@ -61,6 +68,17 @@ pub struct StoreConfig {
     pub locker: LockerConfig,
     /// The ledger's driver.
     pub ledger: LedgerConfig,
+    /// Where index and ops are.
+    pub database: DatabaseConfig,
+}
+
+/// Where index and ops are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseConfig {
+    /// In SQLite files in the store's directory.
+    Files,
+    /// In schemas of a PostgreSQL database.
+    Postgres(PostgresConfig),
 }
 
 /// Where the bytes behind evidence are.
@@ -114,6 +132,23 @@ struct Document {
     locker: Locker,
     #[serde(default)]
     ledger: Section,
+    #[serde(default)]
+    database: Option<Spanned<Database>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Database {
+    #[serde(default)]
+    url: Option<Spanned<String>>,
+    #[serde(default)]
+    url_file: Option<PathBuf>,
+    #[serde(default)]
+    url_env: Option<String>,
+    #[serde(default)]
+    schema: Option<Spanned<String>>,
+    #[serde(default)]
+    connections: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,6 +180,7 @@ impl StoreConfig {
             trust: None,
             locker: LockerConfig::Directory(directory.join("locker")),
             ledger: LedgerConfig::Directory(directory.join("ledger")),
+            database: DatabaseConfig::Files,
         }
     }
 
@@ -258,8 +294,15 @@ impl StoreConfig {
                 LedgerConfig::Shared(Box::new(shared))
             }
         };
+        let database = match document.database {
+            Some(section) => {
+                DatabaseConfig::Postgres(database(section, base, text).map_err(wrong)?)
+            }
+            None => DatabaseConfig::Files,
+        };
         Ok(Self {
             place: path.to_owned(),
+            database,
             origin: document.origin.map(Spanned::into_inner),
             trust: document.trust.map(|trust| base.join(trust)),
             locker,
@@ -267,6 +310,63 @@ impl StoreConfig {
             directory,
         })
     }
+}
+
+fn database(section: Spanned<Database>, base: &Path, text: &str) -> Result<PostgresConfig, String> {
+    let place = line(text, section.span());
+    let section = section.into_inner();
+    let address = match (section.url, section.url_file, section.url_env) {
+        (Some(url), None, None) => {
+            let place = line(text, url.span());
+            let url = url.into_inner();
+            if Address::holds_password(&url) {
+                return Err(format!(
+                    "{place}: the url holds a password; put the url into a file that only Writ may read and name it with url_file, or into a variable and name it with url_env"
+                ));
+            }
+            Address::Plain(url)
+        }
+        (None, Some(file), None) => Address::File(base.join(file)),
+        (None, None, Some(variable)) => Address::Variable(variable),
+        _ => {
+            return Err(format!(
+                "{place}: [database] needs exactly one of url, url_file and url_env"
+            ));
+        }
+    };
+    let prefix = match section.schema {
+        None => "writ".to_owned(),
+        Some(schema) => {
+            let place = line(text, schema.span());
+            let schema = schema.into_inner();
+            let good = schema.len() <= 40
+                && schema.starts_with(|c: char| c.is_ascii_lowercase())
+                && schema
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            if !good {
+                return Err(format!(
+                    "{place}: schema must begin with a letter and have up to 40 of a-z, 0-9 and _"
+                ));
+            }
+            schema
+        }
+    };
+    let connections = match section.connections {
+        None => 8,
+        Some(most) if (2..=500).contains(most.get_ref()) => most.into_inner(),
+        Some(most) => {
+            return Err(format!(
+                "{}: connections must lie between 2 and 500",
+                line(text, most.span())
+            ));
+        }
+    };
+    Ok(PostgresConfig {
+        address,
+        prefix,
+        connections,
+    })
 }
 
 /// `line 3`, of a byte range of a text.
@@ -417,10 +517,38 @@ mod tests {
             ("\nversion = 2\n", "line 2", "version 2"),
             ("version = 1\norigin = 'https://x y'\n", "line 2", "origin"),
             ("[locker]\n", "line 1", "version"),
+            (
+                "version = 1\n[database]\nurl = 'postgres://writ:hunter2@db/writ'\n",
+                "line 3",
+                "url_file",
+            ),
+            ("version = 1\n[database]\n", "line 2", "exactly one"),
+            (
+                "version = 1\n[database]\nurl_env = 'X'\nschema = 'a b'\n",
+                "line 4",
+                "schema",
+            ),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(line) && error.contains(word), "{error}");
             assert!(error.starts_with("/etc/writ/store.toml"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_database_is_named_without_its_secret() {
+        let config = parse(
+            "version = 1\n[database]\nurl_file = 'database.url'\nschema = 'audit'\nconnections = 4\n",
+        )
+        .unwrap();
+        let DatabaseConfig::Postgres(database) = config.database else {
+            panic!("{config:?}");
+        };
+        assert_eq!(
+            database.address,
+            Address::File("/etc/writ/database.url".into())
+        );
+        assert_eq!((&*database.prefix, database.connections), ("audit", 4));
     }
 }

@@ -6,15 +6,17 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use writ_ledger::Clock;
 use writ_locker::Locker;
 use writ_model::Digest;
 
 use crate::error::{RegistryError, Result};
 use crate::fault;
-use crate::index::{FindingsSource, Index, Recorded, lifecycle::Seen, side_files};
+use crate::index::{Applied, Chunk, FindingsSource, Index, Recorded, lifecycle::Seen};
 use crate::item::Reader;
 use crate::log::{Log, LogView, LogWriter};
 use crate::open::mark;
@@ -148,18 +150,25 @@ impl Store {
     /// Brings the index up to what a view of the log shows.
     pub(crate) async fn follow(&self, view: Arc<dyn LogView>) -> Result<()> {
         let end = view.size();
-        let index = self.index.read().await;
-        self.project(&index, view, end, &mut |_, _| {}).await
+        let index = self.index().await?;
+        self.project(&index, view, end, &mut |_, _| {}).await?;
+        self.reached.fetch_max(end, Ordering::SeqCst);
+        Ok(())
     }
 
-    /// Takes the right to append.
-    async fn lease(&self, door: &mut Door) -> Result<Arc<dyn LogWriter>> {
+    /// Takes the right to append, unless this process has it.
+    pub(crate) async fn lease(&self, door: &mut Door) -> Result<Arc<dyn LogWriter>> {
+        if let Some(lease) = &mut door.lease {
+            lease.used = Instant::now();
+            return Ok(Arc::clone(&lease.writer));
+        }
         let writer = door.open(&self.origin, &self.trust).await?;
         self.release_when_idle();
         Ok(writer)
     }
 
-    fn release_when_idle(&self) {
+    /// Gives the right to append back after a time without use.
+    pub(crate) fn release_when_idle(&self) {
         let door = Arc::downgrade(&self.door);
         tokio::spawn(async move {
             loop {
@@ -181,10 +190,13 @@ impl Store {
 
     /// Brings the index up to date unless another process is writing: then that one does it.
     pub(crate) async fn catch_up_if_free(&self) -> Result<()> {
-        let position = self.index.read().await.position().await?;
-        let size = self.log.view().await?.size();
-        if position.size >= size {
+        let position = self.index().await?.position().await?;
+        let view = self.log.view().await?;
+        if position.size >= view.size() {
             return Ok(());
+        }
+        if !self.log.takes_turns() {
+            return self.follow(view).await;
         }
         let mut door = self.door.lock().await;
         let patience = std::mem::replace(&mut door.lock_timeout, Duration::ZERO);
@@ -201,98 +213,6 @@ impl Store {
         self.follow(self.log.view().await?).await
     }
 
-    /// Builds the index anew beside the old one and swaps them. When `opening` the store, an index that
-    /// another process has built meanwhile is taken instead.
-    pub(crate) async fn rebuild(
-        &self,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
-        opening: bool,
-    ) -> Result<()> {
-        self.writable()?;
-        let mut door = self.door.lock().await;
-        let writer = match &door.lease {
-            Some(lease) => Arc::clone(&lease.writer),
-            None => self.lease(&mut door).await?,
-        };
-        if opening && self.adopt_index().await? {
-            return Ok(());
-        }
-        let mut fresh = self.paths.index.as_os_str().to_owned();
-        fresh.push(".new");
-        let fresh = PathBuf::from(fresh);
-        remove(&fresh)?;
-        let built = Index::create(Some(&fresh)).await?;
-        let view = writer.view().await?;
-        let end = view.size();
-        self.project(&built, view, end, progress).await?;
-        built.close().await;
-        fault::point("reindex.built");
-        let index = self.index.write().await;
-        index.close().await;
-        self.alone().await?;
-        remove(&self.paths.index)?;
-        fault::point("reindex.removed");
-        std::fs::rename(&fresh, &self.paths.index)
-            .map_err(|e| RegistryError::io("replace", &self.paths.index, e))?;
-        crate::trust::sync_dir(&self.paths.root)?;
-        fault::point("reindex.swapped");
-        drop(index);
-        if self.adopt_index().await? {
-            return Ok(());
-        }
-        Err(RegistryError::Task(
-            "the rebuilt index cannot be opened".to_owned(),
-        ))
-    }
-
-    /// Takes the index file into use when it fits the ledger: built just now, or by another
-    /// process while this one waited.
-    async fn adopt_index(&self) -> Result<bool> {
-        let mut index = self.index.write().await;
-        let found = crate::open::open_index(
-            &self.paths,
-            &self.options,
-            self.log.as_ref(),
-            self.index_lock.as_ref(),
-            0,
-        )
-        .await?;
-        match found {
-            Some(found) => {
-                *index = found;
-                Ok(true)
-            }
-            None => Ok(false),
-        }
-    }
-
-    /// Waits until no other process has the index file open: SQLite must not find its files
-    /// exchanged under it.
-    async fn alone(&self) -> Result<()> {
-        let Some(lock) = &self.index_lock else {
-            return Ok(());
-        };
-        let start = Instant::now();
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(std::fs::TryLockError::WouldBlock)
-                    if start.elapsed() < self.options.lock_timeout =>
-                {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                Err(error) => {
-                    return Err(RegistryError::ReadOnly {
-                        path: self.paths.index.clone(),
-                        cause: format!(
-                            "another process has the index open ({error}); let it finish, then try again"
-                        ),
-                    });
-                }
-            }
-        }
-    }
-
     /// Applies the entries from the index's position up to `end`.
     pub(crate) async fn project(
         &self,
@@ -307,14 +227,26 @@ impl Store {
             Arc::clone(&self.locker),
         ));
         let mut next = index.position().await?.size;
-        while next < end {
+        let read = |from: u64| {
             let (view, reader) = (Arc::clone(&view), Arc::clone(&reader));
-            let chunk =
-                tokio::task::spawn_blocking(move || read_chunk(view.as_ref(), &reader, next, end))
-                    .await??;
+            tokio::task::spawn_blocking(move || read_chunk(view.as_ref(), &reader, from, end))
+        };
+        // The next chunk is read while one is written.
+        let mut ahead: Option<(u64, JoinHandle<Result<Chunk>>)> = None;
+        while next < end {
+            let chunk = match ahead.take() {
+                Some((from, chunk)) if from == next => chunk.await??,
+                _ => read(next).await??,
+            };
             fault::point("project.read");
-            next += chunk.entries.len() as u64;
-            index.apply(&chunk.entries, &chunk.mark, &findings).await?;
+            let after = next + chunk.entries.len() as u64;
+            if after < end {
+                ahead = Some((after, read(after)));
+            }
+            match index.apply(next, &chunk, &findings).await? {
+                Applied::Done => next = after,
+                Applied::Moved => next = index.position().await?.size,
+            }
             fault::point("project.applied");
             progress(next, end);
         }
@@ -322,55 +254,54 @@ impl Store {
     }
 }
 
-struct Chunk {
-    entries: Vec<Recorded>,
-    mark: Digest,
-}
-
+/// Verifies and takes apart the entries from `from` on, as many as are applied at once.
 fn read_chunk(view: &dyn LogView, reader: &Reader, from: u64, end: u64) -> Result<Chunk> {
-    let mut entries = Vec::new();
-    let (mut bytes, mut last) = (0, Digest::of(b""));
-    let mut visit = |index: u64, entry: writ_ledger::Entry<'_>| {
+    let mut entries: Vec<(u64, i64, Vec<u8>)> = Vec::new();
+    let mut bytes = 0;
+    view.scan(from, &mut |index, entry| {
         if index >= end {
             return ControlFlow::Break(());
         }
         bytes += entry.envelope.len();
-        last = mark(entry.envelope, entry.recorded_at);
-        entries.push(Recorded {
-            index,
-            content: reader
-                .project(entry.envelope, index, entry.recorded_at)
-                .map(Box::new),
-        });
+        entries.push((index, entry.recorded_at, entry.envelope.to_vec()));
         if entries.len() >= CHUNK || bytes >= CHUNK_BYTES || index + 1 == end {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
-    };
-    view.scan(from, &mut visit)?;
-    if entries.is_empty() {
+    })?;
+    let Some((_, recorded_at, envelope)) = entries.last() else {
         return Err(RegistryError::Entry {
             index: from,
             id: None,
             problem: "the ledger ends before this entry".to_owned(),
         });
-    }
-    Ok(Chunk {
-        entries,
-        mark: last,
-    })
-}
-
-/// Removes a database file and what SQLite keeps beside it.
-fn remove(path: &std::path::Path) -> Result<()> {
-    for path in [path.to_owned()].iter().chain(&side_files(path)) {
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(RegistryError::io("remove", path, e));
+    };
+    let last = mark(envelope, *recorded_at);
+    let project = |(index, recorded_at, envelope): &(u64, i64, Vec<u8>)| Recorded {
+        index: *index,
+        content: reader.project(envelope, *index, *recorded_at).map(Box::new),
+    };
+    let threads = match entries.len() {
+        // A thread costs more than few entries.
+        0..64 => 1,
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let part = entries.len().div_ceil(threads);
+    let entries = std::thread::scope(|scope| {
+        let parts: Vec<_> = entries
+            .chunks(part)
+            .skip(1)
+            .map(|part| scope.spawn(move || part.iter().map(project).collect::<Vec<_>>()))
+            .collect();
+        let mut all: Vec<Recorded> = entries.iter().take(part).map(project).collect();
+        for part in parts {
+            match part.join() {
+                Ok(part) => all.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
-            _ => {}
         }
-    }
-    Ok(())
+        all
+    });
+    Ok(Chunk { entries, last })
 }

@@ -1,6 +1,6 @@
 //! What can go wrong at the door, with the place, the cause and the way out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
 
@@ -90,9 +90,9 @@ pub enum RegistryError {
     #[error(transparent)]
     Locker(#[from] writ_locker::LockerError),
     /// The index database failed. It is a projection: nothing is lost with it.
-    #[error("index {}: {source}; it can be rebuilt from the ledger: delete it and run the command again", .path.display())]
+    #[error("index {}: {source}; it can be rebuilt from the ledger: `writ server reindex`", .path.display())]
     Index {
-        /// The database file.
+        /// The file, or database and schema.
         path: PathBuf,
         /// The database's reason.
         #[source]
@@ -101,11 +101,26 @@ pub enum RegistryError {
     /// The database of people and held checkpoints failed.
     #[error("ops database {}: {source}; it is not rebuilt from the ledger: restore it from a backup", .path.display())]
     Ops {
-        /// The database file.
+        /// The file, or database and schema.
         path: PathBuf,
         /// The database's reason.
         #[source]
         source: sqlx::Error,
+    },
+    /// The database cannot be reached, or stopped in the middle.
+    #[error("database {}: {source}; nothing that was acknowledged is lost: see that it runs and can be reached, then try again", .path.display())]
+    Away {
+        /// Database and schema.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Another process builds the index.
+    #[error("another process is rebuilding the index {}: let it finish", .path.display())]
+    Building {
+        /// The index.
+        path: PathBuf,
     },
     /// The bytes to record are not an acceptable statement or envelope.
     #[error("statement {position} was refused: {reason}; nothing was recorded")]
@@ -186,6 +201,32 @@ impl RegistryError {
         }
     }
 
+    /// An error of the index.
+    pub(crate) fn index(path: &Path, source: sqlx::Error) -> Self {
+        let path = path.to_owned();
+        match crate::db::is_away(&source) {
+            true => Self::Away { path, source },
+            false => Self::Index { path, source },
+        }
+    }
+
+    /// An error of the ops database.
+    pub(crate) fn ops(path: &Path, source: sqlx::Error) -> Self {
+        let path = path.to_owned();
+        match crate::db::is_away(&source) {
+            true => Self::Away { path, source },
+            false => Self::Ops { path, source },
+        }
+    }
+
+    /// An error before it is known what of a database was asked for.
+    pub(crate) fn database(path: &Path, source: sqlx::Error) -> Self {
+        Self::Away {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn refused(position: usize, reason: impl ToString) -> Self {
         Self::Refused {
             position,
@@ -201,7 +242,7 @@ impl From<tokio::task::JoinError> for RegistryError {
 }
 
 fn rolled_back(
-    path: &std::path::Path,
+    path: &Path,
     found: &LedgerHead,
     held: &LedgerHead,
     held_at: Timestamp,

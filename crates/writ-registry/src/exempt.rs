@@ -174,7 +174,7 @@ impl Store {
             .or_else(|| number.strip_prefix("ex-"))
             .unwrap_or(number);
         let found = match digits.parse() {
-            Ok(number) => self.index.read().await.exemption(number).await?,
+            Ok(number) => self.index().await?.exemption(number).await?,
             Err(_) => None,
         };
         found.ok_or_else(|| RegistryError::Exemption {
@@ -184,9 +184,8 @@ impl Store {
     }
 
     async fn exemption_with(&self, id: &EvidenceId) -> Result<ExemptionRow> {
-        self.index
-            .read()
-            .await
+        self.index()
+            .await?
             .exemption_of(id)
             .await?
             .ok_or_else(|| RegistryError::NotFound(id.to_string()))

@@ -12,8 +12,8 @@ pub const POINTS: &[&str] = &[
     "project.applied",
     "record.projected",
     "record.kept",
+    "reindex.filled",
     "reindex.built",
-    "reindex.removed",
     "reindex.swapped",
 ];
 

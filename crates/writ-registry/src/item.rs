@@ -445,6 +445,7 @@ pub(crate) fn projected(
     };
     Ok(Projected {
         scan: statement.predicate_type == SCAN,
+        json: serde_json::to_string(&item).map_err(|e| e.to_string())?,
         item,
         subjects,
         blobs,

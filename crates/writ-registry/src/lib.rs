@@ -9,6 +9,8 @@
 
 pub mod backup;
 pub mod config;
+#[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
+pub mod db;
 mod door;
 mod durable;
 pub mod error;
@@ -25,6 +27,7 @@ mod open;
 mod ops;
 mod read;
 mod record;
+mod reindex;
 pub mod spool;
 mod store;
 mod trust;

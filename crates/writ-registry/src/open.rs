@@ -1,7 +1,7 @@
 //! How a store is opened: what must be there, what must belong together, what a crash left.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,12 +11,13 @@ use writ_ledger::LedgerError;
 use writ_locker::{FsLocker, Locker, S3Locker};
 use writ_model::{Digest, LedgerHead};
 
-use crate::config::{LockerConfig, StoreConfig};
+use crate::config::{DatabaseConfig, LockerConfig, StoreConfig};
+use crate::db::Access;
 use crate::door::Door;
 use crate::error::{RegistryError, Result};
 use crate::held;
-use crate::index::db::Access;
-use crate::index::{Index, Position, side_files};
+use crate::index::home::Home;
+use crate::index::{Index, Position};
 use crate::log::{self, Log, LogView};
 use crate::ops::Ops;
 use crate::store::{Store, StoreOptions, StorePaths};
@@ -77,44 +78,48 @@ impl Store {
             // The log of others, and the first opening on this machine.
             make_directory(&paths.root)?;
         }
-        let ops = open_ops(&paths, &options).await?;
+        let ops = open_ops(config, options.read_only).await?;
         if !options.accept_rollback {
             held::refuse_rollback(log.as_ref(), &trust, ops.as_ref(), &head).await?;
             if !options.read_only {
                 held::keep(trust.path(), &log.view().await?.checkpoint())?;
             }
         }
-        let index_lock = index_lock(&paths, &options)?;
-        // A store that cannot be written must have a complete index, or one in memory.
-        let least = if options.read_only { head.head.size } else { 0 };
-        let index = open_index(&paths, &options, log.as_ref(), index_lock.as_ref(), least).await?;
+        let home = Home::new(config);
+        let index = open_index(&home, log.as_ref(), &head, options.read_only).await?;
         let (index, rebuild) = match index {
             Some(index) => (index, false),
-            None => (Index::create(None).await?, true),
+            None => (Index::in_memory(&head.origin).await?, true),
         };
         let store = Self {
+            config: config.clone(),
             paths,
             options,
             origin: head.origin,
             trust,
             log,
             locker,
+            home,
             index: RwLock::new(index),
             bound: Mutex::default(),
             settled: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
             ops,
             door,
-            index_lock,
         };
         match (rebuild, store.options.read_only) {
             // What cannot be written is computed in memory.
             (true, true) => store.project_in_memory().await?,
-            (true, false) => store.rebuild(&mut |_, _| {}, true).await?,
+            (true, false) => store.build_first().await?,
             (false, false) => store.catch_up_if_free().await?,
             (false, true) => {}
         }
         if !store.options.read_only {
             store.settle_locks().await?;
+        }
+        if origin.is_some() {
+            // Who makes a store may write to it, and so keeps others from it.
+            store.release_when_idle();
         }
         Ok(store)
     }
@@ -270,73 +275,61 @@ fn refuse_trust_inside(root: &Path, trust: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn open_ops(paths: &StorePaths, options: &StoreOptions) -> Result<Option<Ops>> {
-    let access = match (options.read_only, paths.ops.exists()) {
-        (true, false) => return Ok(None),
-        (true, true) => Access::Immutable,
-        (false, _) => Access::Write,
+/// The ops database of a store; `None` when it is to be read and is not there.
+pub(crate) async fn open_ops(config: &StoreConfig, read_only: bool) -> Result<Option<Ops>> {
+    let opened = match &config.database {
+        DatabaseConfig::Files => {
+            let path = StorePaths::of(config).ops;
+            let access = match (read_only, path.exists()) {
+                (true, false) => return Ok(None),
+                (true, true) => Access::Immutable,
+                (false, _) => Access::Create,
+            };
+            Ops::open(&path, access).await.map(Some)
+        }
+        DatabaseConfig::Postgres(database) => Ops::open_schema(database, read_only).await,
     };
-    match Ops::open(&paths.ops, access).await {
-        Ok(ops) => Ok(Some(ops)),
+    match opened {
         // For reading, people's names are a comfort, not a condition.
-        Err(_) if options.read_only => Ok(None),
-        Err(error) => Err(error),
+        Err(_) if read_only => Ok(None),
+        other => other,
     }
 }
 
-/// The file whose lock says that somebody has the index open.
-fn index_lock(paths: &StorePaths, options: &StoreOptions) -> Result<Option<File>> {
-    if options.read_only {
-        return Ok(None);
-    }
-    let path = paths.root.join("index.lock");
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map(Some)
-        .map_err(|e| RegistryError::io("open", &path, e))
-}
-
-/// Opens the index file when it can be used as it is; then the lock stays shared. `least` is the
-/// number of entries that it must know.
-pub(crate) async fn open_index(
-    paths: &StorePaths,
-    options: &StoreOptions,
+/// Opens the index in use when it can be used as it is.
+async fn open_index(
+    home: &Home,
     log: &dyn Log,
-    lock: Option<&File>,
-    least: u64,
+    head: &TrustedHead,
+    read_only: bool,
 ) -> Result<Option<Index>> {
-    let locking = |e| RegistryError::io("lock", paths.root.join("index.lock"), e);
-    let access = match lock {
-        Some(lock) => {
-            lock.lock_shared().map_err(locking)?;
-            Access::Write
-        }
-        None => Access::Immutable,
+    let Some((index, position)) = home.open(read_only).await? else {
+        return Ok(None);
     };
-    // A write-ahead log that was not folded in can only be read by writing beside it.
-    let pending = options.read_only
-        && side_files(&paths.index)
-            .iter()
-            .any(|path| fs::metadata(path).is_ok_and(|file| file.len() > 0));
-    if !pending && let Some((index, position)) = Index::open(&paths.index, access).await? {
-        let view = log.view().await?;
-        if position.size >= least && fits(view.as_ref(), &position)? {
-            return Ok(Some(index));
-        }
-        index.close().await;
+    if !position.origin.is_empty() && position.origin != head.origin && !home.is_own() {
+        return Err(RegistryError::Config {
+            path: index.place().to_owned(),
+            problem: format!(
+                "it holds the index of the ledger {}, not of {}: name another schema in the store's file",
+                position.origin, head.origin
+            ),
+        });
     }
-    if let Some(lock) = lock {
-        lock.unlock().map_err(locking)?;
+    // A store that cannot be written must have a complete index.
+    let least = if read_only { head.head.size } else { 0 };
+    let view = log.view().await?;
+    if position.size >= least && fits(view.as_ref(), &position, &head.origin)? {
+        return Ok(Some(index));
     }
+    index.close().await;
     Ok(None)
 }
 
 /// Whether the index was computed from this ledger.
-fn fits(view: &dyn LogView, position: &Position) -> Result<bool> {
+pub(crate) fn fits(view: &dyn LogView, position: &Position, origin: &str) -> Result<bool> {
+    if position.origin != origin {
+        return Ok(false);
+    }
     if position.size == 0 {
         return Ok(true);
     }

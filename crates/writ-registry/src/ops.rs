@@ -6,37 +6,62 @@
 
 use std::path::{Path, PathBuf};
 
+use futures_util::TryStreamExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use sqlx::Row as _;
 use writ_model::{Digest, LedgerHead, PrincipalId, Timestamp};
 
+use crate::config::PostgresConfig;
+use crate::db::postgres::{self, Role};
+use crate::db::{Access, Conn, Db, Durability, Row, Value, sql};
 use crate::error::{RegistryError, Result};
-use crate::index::db::{Access, Db, Durability, on_db};
 
+/// `{text}` as in the index.
 const CREATE: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS meta (key {text} NOT NULL PRIMARY KEY, value {text} NOT NULL)",
     "CREATE TABLE IF NOT EXISTS people (
-        pseudonym TEXT NOT NULL PRIMARY KEY,
-        name TEXT NOT NULL,
-        kind TEXT NOT NULL,
+        pseudonym {text} NOT NULL PRIMARY KEY,
+        name {text} NOT NULL,
+        kind {text} NOT NULL,
         added_at BIGINT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS held_checkpoints (
-        origin TEXT NOT NULL,
+        origin {text} NOT NULL,
         size BIGINT NOT NULL,
-        root TEXT NOT NULL,
-        note TEXT NOT NULL,
+        root {text} NOT NULL,
+        note {text} NOT NULL,
         held_at BIGINT NOT NULL,
         PRIMARY KEY (origin, size, root))",
     "CREATE TABLE IF NOT EXISTS delivery_log (
         position BIGINT NOT NULL,
-        channel TEXT NOT NULL,
-        target TEXT NOT NULL,
-        outcome TEXT NOT NULL,
+        channel {text} NOT NULL,
+        target {text} NOT NULL,
+        outcome {text} NOT NULL,
         delivered_at BIGINT NOT NULL,
         PRIMARY KEY (position, channel, target))",
     "INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO NOTHING",
 ];
+
+/// What a copy takes: every table, and which of its columns are numbers.
+const TABLES: &[(&str, &str, &[bool])] = &[
+    (
+        "SELECT pseudonym, name, kind, added_at FROM people ORDER BY pseudonym",
+        "INSERT INTO people (pseudonym, name, kind, added_at) VALUES",
+        &[false, false, false, true],
+    ),
+    (
+        "SELECT origin, size, root, note, held_at FROM held_checkpoints ORDER BY origin, size, root",
+        "INSERT INTO held_checkpoints (origin, size, root, note, held_at) VALUES",
+        &[false, true, false, false, true],
+    ),
+    (
+        "SELECT position, channel, target, outcome, delivered_at FROM delivery_log ORDER BY position, channel, target",
+        "INSERT INTO delivery_log (position, channel, target, outcome, delivered_at) VALUES",
+        &[true, false, false, false, true],
+    ),
+];
+
+/// Values that are copied at once.
+const COPY: usize = 5_000;
 
 /// A checkpoint that was verified here once: the ledger must contain it for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,54 +82,86 @@ pub(crate) struct Ops {
 }
 
 impl Ops {
-    /// Opens it, creating what is missing when writable.
+    /// Opens the file, creating what is missing when writable.
     pub(crate) async fn open(path: &Path, access: Access) -> Result<Self> {
-        let failed = |source| RegistryError::Ops {
-            path: path.to_owned(),
-            source,
-        };
         let db = Db::open(path, access, Durability::Full)
             .await
-            .map_err(failed)?;
-        if access == Access::Write {
-            for statement in CREATE {
-                on_db!(&db, pool => sqlx::query(*statement).execute(pool).await).map_err(failed)?;
-            }
-        }
-        Ok(Self {
+            .map_err(|e| RegistryError::ops(path, e))?;
+        let ops = Self {
             db,
             path: path.to_owned(),
-        })
+        };
+        if access != Access::Immutable {
+            ops.create(None).await?;
+        }
+        Ok(ops)
+    }
+
+    /// Opens the schema of a store in PostgreSQL, creating what is missing when writable; `None`
+    /// when there is nothing to read.
+    pub(crate) async fn open_schema(
+        config: &PostgresConfig,
+        read_only: bool,
+    ) -> Result<Option<Self>> {
+        let schema = config.schema("ops");
+        let (pool, path) = config.pool(&schema, Role::Ops).await?;
+        let ops = Self {
+            db: Db::Postgres(pool.clone()),
+            path,
+        };
+        if !read_only {
+            ops.create(Some(&schema)).await?;
+        } else if !postgres::has_schema(&pool, &schema)
+            .await
+            .map_err(|e| ops.failed(e))?
+        {
+            return Ok(None);
+        }
+        Ok(Some(ops))
+    }
+
+    async fn create(&self, schema: Option<&str>) -> Result<()> {
+        let create = async {
+            let mut transaction = self.db.begin().await?;
+            let mut connection = transaction.conn();
+            if let (Conn::Postgres(connection), Some(schema)) = (&mut connection, schema) {
+                // Two that make the same table at once would be an error.
+                postgres::lock_in(connection, schema).await?;
+            }
+            if let Some(schema) = schema {
+                connection
+                    .script(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))
+                    .await?;
+            }
+            let text = match connection {
+                Conn::Sqlite(_) => "TEXT",
+                Conn::Postgres(_) => "TEXT COLLATE \"C\"",
+            };
+            let script = CREATE.join(";\n").replace("{text}", text);
+            connection.script(script).await?;
+            transaction.commit().await
+        };
+        create.await.map_err(|e| self.failed(e))
     }
 
     fn failed(&self, source: sqlx::Error) -> RegistryError {
-        RegistryError::Ops {
-            path: self.path.clone(),
-            source,
-        }
+        RegistryError::ops(&self.path, source)
     }
 
     /// A fact about the store that is no evidence.
     pub(crate) async fn fact(&self, key: &str) -> Result<Option<String>> {
-        let row = on_db!(&self.db, pool => sqlx::query("SELECT value FROM meta WHERE key = $1")
-            .bind(key)
-            .fetch_optional(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
-        row.map(|row| row.try_get(0).map_err(|e| self.failed(e)))
-            .transpose()
+        let find = sql("SELECT value FROM meta WHERE key = $1").bind(key);
+        let row = self.db.fetch_optional(find).await;
+        row.and_then(|row| row.map(|row| row.try_get(0)).transpose())
+            .map_err(|e| self.failed(e))
     }
 
     /// Notes such a fact.
     pub(crate) async fn put_fact(&self, key: &str, value: &str) -> Result<()> {
-        on_db!(&self.db, pool => sqlx::query(
-            "INSERT INTO meta (key, value) VALUES ($1, $2)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value")
-            .bind(key)
-            .bind(value)
-            .execute(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
+        let put = sql("INSERT INTO meta (key, value) VALUES ($1, $2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value");
+        let put = put.bind(key).bind(value);
+        self.db.execute(put).await.map_err(|e| self.failed(e))?;
         Ok(())
     }
 
@@ -116,29 +173,21 @@ impl Ops {
         kind: &str,
         now: Timestamp,
     ) -> Result<()> {
-        on_db!(&self.db, pool => sqlx::query(
+        let put = sql(
             "INSERT INTO people (pseudonym, name, kind, added_at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (pseudonym) DO UPDATE SET name = excluded.name")
-            .bind(&id.0)
-            .bind(name)
-            .bind(kind)
-            .bind(now.micros())
-            .execute(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
+             ON CONFLICT (pseudonym) DO UPDATE SET name = excluded.name",
+        );
+        let put = put.bind(&id.0).bind(name).bind(kind).bind(now.micros());
+        self.db.execute(put).await.map_err(|e| self.failed(e))?;
         Ok(())
     }
 
     /// The name behind a pseudonym, where the directory has it.
     pub(crate) async fn person(&self, id: &PrincipalId) -> Result<Option<String>> {
-        let row =
-            on_db!(&self.db, pool => sqlx::query("SELECT name FROM people WHERE pseudonym = $1")
-            .bind(&id.0)
-            .fetch_optional(pool)
-            .await)
-            .map_err(|e| self.failed(e))?;
-        row.map(|row| row.try_get(0).map_err(|e| self.failed(e)))
-            .transpose()
+        let find = sql("SELECT name FROM people WHERE pseudonym = $1").bind(&id.0);
+        let row = self.db.fetch_optional(find).await;
+        row.and_then(|row| row.map(|row| row.try_get(0)).transpose())
+            .map_err(|e| self.failed(e))
     }
 
     /// Keeps a verified checkpoint.
@@ -149,49 +198,46 @@ impl Ops {
         note: &str,
         now: Timestamp,
     ) -> Result<()> {
-        on_db!(&self.db, pool => sqlx::query(
+        let hold = sql(
             "INSERT INTO held_checkpoints (origin, size, root, note, held_at) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (origin, size, root) DO NOTHING")
+             ON CONFLICT (origin, size, root) DO NOTHING",
+        );
+        let hold = hold
             .bind(origin)
             .bind(crate::index::signed(head.size))
             .bind(head.root.to_hex())
             .bind(note)
-            .bind(now.micros())
-            .execute(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
+            .bind(now.micros());
+        self.db.execute(hold).await.map_err(|e| self.failed(e))?;
         Ok(())
     }
 
     /// The newest held checkpoints of a ledger, largest first.
     pub(crate) async fn held(&self, origin: &str, limit: i64) -> Result<Vec<HeldCheckpoint>> {
-        let rows = on_db!(&self.db, pool => sqlx::query(
+        let find = sql(
             "SELECT size, root, note, held_at FROM held_checkpoints WHERE origin = $1
-             ORDER BY size DESC, root LIMIT $2")
-            .bind(origin)
-            .bind(limit)
-            .fetch_all(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
-        rows.iter()
-            .map(|row| {
-                let size: i64 = row.try_get(0)?;
-                let root: &str = row.try_get(1)?;
-                let root: Digest = root.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
-                Ok(HeldCheckpoint {
-                    head: LedgerHead {
-                        size: u64::try_from(size).unwrap_or_default(),
-                        root,
-                    },
-                    note: row.try_get(2)?,
-                    held_at: Timestamp::from_micros(row.try_get(3)?),
-                })
+             ORDER BY size DESC, root LIMIT $2",
+        );
+        let rows = self.db.fetch_all(find.bind(origin).bind(limit)).await;
+        let held = |row: &Row| {
+            let root: &str = row.try_get(1)?;
+            let root: Digest = root.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+            Ok(HeldCheckpoint {
+                head: LedgerHead {
+                    size: row.unsigned(0)?,
+                    root,
+                },
+                note: row.try_get(2)?,
+                held_at: Timestamp::from_micros(row.try_get(3)?),
             })
-            .collect::<sqlx::Result<_>>()
+        };
+        rows.and_then(|rows| rows.iter().map(held).collect())
             .map_err(|e| self.failed(e))
     }
 
     /// Notes that the side effect of a ledger position was delivered; `false` when it had been.
+    /// Not repeated when the connection breaks: the second attempt could not tell whose note it
+    /// finds.
     pub(crate) async fn deliver_once(
         &self,
         position: u64,
@@ -200,60 +246,76 @@ impl Ops {
         outcome: &str,
         now: Timestamp,
     ) -> Result<bool> {
-        let done = on_db!(&self.db, pool => sqlx::query(
+        let note = sql(
             "INSERT INTO delivery_log (position, channel, target, outcome, delivered_at) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (position, channel, target) DO NOTHING")
+             ON CONFLICT (position, channel, target) DO NOTHING",
+        );
+        let note = note
             .bind(crate::index::signed(position))
             .bind(channel)
             .bind(target)
             .bind(outcome)
-            .bind(now.micros())
-            .execute(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
-        Ok(done.rows_affected() == 1)
+            .bind(now.micros());
+        let noted = self.db.execute_once(note).await;
+        Ok(noted.map_err(|e| self.failed(e))? == 1)
     }
 
     /// Marks a held checkpoint as one that nobody holds the ledger to any more.
     pub(crate) async fn abandon(&self, origin: &str, head: &LedgerHead) -> Result<()> {
         let abandoned = format!("abandoned:{origin}");
-        on_db!(&self.db, pool => sqlx::query(
-            "UPDATE held_checkpoints SET origin = $1 WHERE origin = $2 AND size = $3 AND root = $4")
+        let update = sql(
+            "UPDATE held_checkpoints SET origin = $1 WHERE origin = $2 AND size = $3 AND root = $4",
+        );
+        let update = update
             .bind(&abandoned)
             .bind(origin)
             .bind(crate::index::signed(head.size))
-            .bind(head.root.to_hex())
-            .execute(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
+            .bind(head.root.to_hex());
+        self.db.execute(update).await.map_err(|e| self.failed(e))?;
         Ok(())
     }
 
     /// Forgets deliveries about entries from `position` on: other entries will come there.
     pub(crate) async fn forget_deliveries_from(&self, position: u64) -> Result<()> {
-        on_db!(&self.db, pool => sqlx::query("DELETE FROM delivery_log WHERE position >= $1")
-            .bind(crate::index::signed(position))
-            .execute(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
+        let forget = sql("DELETE FROM delivery_log WHERE position >= $1");
+        let forget = forget.bind(crate::index::signed(position));
+        self.db.execute(forget).await.map_err(|e| self.failed(e))?;
         Ok(())
     }
 
-    /// Writes the database as it is at one moment into a new file, while others write.
+    /// Writes the database as it is at one moment into a new SQLite file, while others write.
     pub(crate) async fn snapshot(&self, to: &Path) -> Result<()> {
-        let name = to.to_str().ok_or_else(|| {
-            RegistryError::io(
-                "name",
-                to,
-                std::io::Error::other("SQLite takes only names in UTF-8"),
-            )
-        })?;
-        on_db!(&self.db, pool => sqlx::query("VACUUM INTO $1")
-            .bind(name)
-            .execute(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
-        Ok(())
+        let copy = Self::open(to, Access::Create).await?;
+        let copied = self.copy_to(&copy).await;
+        copy.close().await;
+        copied.map_err(|e| self.failed(e))
+    }
+
+    async fn copy_to(&self, copy: &Self) -> sqlx::Result<()> {
+        let mut from = self.db.snapshot().await?;
+        let mut into = copy.db.begin().await?;
+        let (mut from, mut to) = (from.conn(), into.conn());
+        for (select, insert, numbers) in TABLES {
+            let mut rows = from.stream(sql(*select));
+            let mut more = true;
+            while more {
+                let mut values: Vec<Value<'_>> = Vec::new();
+                while more && values.len() < COPY {
+                    let row = rows.try_next().await?;
+                    more = row.is_some();
+                    for (at, number) in numbers.iter().enumerate() {
+                        values.extend(match (&row, number) {
+                            (Some(row), true) => Some(row.try_get::<i64>(at)?.into()),
+                            (Some(row), false) => Some(row.try_get::<String>(at)?.into()),
+                            (None, _) => None,
+                        });
+                    }
+                }
+                let insert = sql(*insert).bind_all(values);
+                to.insert_rows(insert, "", numbers.len()).await?;
+            }
+        }
+        into.commit().await
     }
 
     pub(crate) async fn close(&self) {

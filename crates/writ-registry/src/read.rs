@@ -69,7 +69,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn evidence(&self, query: &Query) -> Result<Page> {
-        self.index.read().await.evidence(query).await
+        self.index().await?.evidence(query).await
     }
 
     /// Everything a decision about `subject` of `service` in `environment` may read, below the
@@ -89,7 +89,7 @@ impl Store {
             environment: Some(environment.to_owned()),
             ..subject.clone()
         };
-        let index = self.index.read().await;
+        let index = self.index().await?;
         Ok(EvidenceSet {
             items: index.evidence_for(service, &subject, ledger.size).await?,
             first_seen: index.first_seen(service, ledger.size).await?,
@@ -131,7 +131,7 @@ impl Store {
     /// Nothing or more than one record has it, or it does not verify.
     pub async fn get(&self, id: &str) -> Result<Record> {
         let digits = prefix_digits(id)?;
-        let located = self.index.read().await.locate(id, digits).await?;
+        let located = self.index().await?.locate(id, digits).await?;
         let view = self.log.view().await?;
         let checker = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
         tokio::task::spawn_blocking(move || {
@@ -169,7 +169,7 @@ impl Store {
     /// There is no such record, or the ledger cannot sign a head over it.
     pub async fn receipt(&self, id: &str) -> Result<TlogProof> {
         let digits = prefix_digits(id)?;
-        let index = self.index.read().await.locate(id, digits).await?.index;
+        let index = self.index().await?.locate(id, digits).await?.index;
         self.head(None).await?;
         let view = self.log.view().await?;
         Ok(tokio::task::spawn_blocking(move || view.receipt(index)).await??)
@@ -193,7 +193,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn open_findings(&self, query: &FindingsQuery) -> Result<Vec<TrackedFinding>> {
-        self.index.read().await.findings(query).await
+        self.index().await?.findings(query).await
     }
 
     /// The completed results that were recorded under this cache key, newest first, at most 32.
@@ -201,7 +201,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn cached(&self, key: &str) -> Result<Vec<EvidenceItem>> {
-        self.index.read().await.cached(key).await
+        self.index().await?.cached(key).await
     }
 
     /// Recorded runs, newest first; `limit` 0 means the largest page.
@@ -209,7 +209,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn runs(&self, service: Option<&str>, limit: usize) -> Result<Vec<RunRow>> {
-        self.index.read().await.runs(service, limit).await
+        self.index().await?.runs(service, limit).await
     }
 
     /// Recorded decisions, newest first.
@@ -222,9 +222,8 @@ impl Store {
         environment: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DecisionRow>> {
-        self.index
-            .read()
-            .await
+        self.index()
+            .await?
             .decisions(service, environment, limit)
             .await
     }
@@ -239,11 +238,7 @@ impl Store {
         environment: Option<&str>,
         limit: usize,
     ) -> Result<Vec<WritRow>> {
-        self.index
-            .read()
-            .await
-            .writs(service, environment, limit)
-            .await
+        self.index().await?.writs(service, environment, limit).await
     }
 
     /// Exemptions by rising number.
@@ -251,7 +246,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn exemptions(&self, service: Option<&str>) -> Result<Vec<ExemptionRow>> {
-        self.index.read().await.exemptions(service).await
+        self.index().await?.exemptions(service).await
     }
 
     /// Entries that could not be used, with the reason.
@@ -259,7 +254,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn problems(&self, limit: usize) -> Result<Vec<(u64, String)>> {
-        self.index.read().await.problems(limit).await
+        self.index().await?.problems(limit).await
     }
 
     /// Figures for `writ status`.
@@ -270,7 +265,7 @@ impl Store {
         let view = self.log.view().await?;
         let signed = view.checkpoint();
         let checkpoint = signed.unverified();
-        let index = self.index.read().await;
+        let index = self.index().await?;
         Ok(Stats {
             origin: self.origin.clone(),
             head: LedgerHead {
@@ -283,20 +278,12 @@ impl Store {
         })
     }
 
-    /// Rebuilds the index from ledger and locker; `progress(done, total)` counts entries.
-    ///
-    /// # Errors
-    /// The ledger cannot be read, or another process has the index open.
-    pub async fn reindex(&self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<()> {
-        self.rebuild(progress, false).await
-    }
-
     /// The whole index as text, in a fixed order: equal for equal ledgers and lockers.
     ///
     /// # Errors
     /// The index cannot be read.
     pub async fn index_dump(&self) -> Result<String> {
-        self.index.read().await.dump().await
+        self.index().await?.dump().await
     }
 
     /// The pseudonym of a local account. Its name is kept in the directory of people, never in

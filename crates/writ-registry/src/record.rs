@@ -190,7 +190,7 @@ impl Store {
         // For each record that is new: its place among the entries.
         let mut places: Vec<Option<usize>> = Vec::with_capacity(ready.len());
         {
-            let index = self.index.read().await;
+            let index = self.index().await?;
             let mut fresh: std::collections::HashMap<Digest, usize> =
                 std::collections::HashMap::new();
             for record in ready {

@@ -9,7 +9,6 @@
 //! ```
 
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,6 +23,7 @@ use crate::config::StoreConfig;
 use crate::door::Door;
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
+use crate::index::home::Home;
 use crate::keep::{Bound, Retention};
 use crate::log::Log;
 use crate::ops::Ops;
@@ -153,21 +153,23 @@ fn data_home() -> Option<PathBuf> {
 
 /// An open store. Cheap to share by reference; one per process is enough.
 pub struct Store {
+    pub(crate) config: StoreConfig,
     pub(crate) paths: StorePaths,
     pub(crate) options: StoreOptions,
     pub(crate) origin: String,
     pub(crate) trust: Trust,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) locker: Arc<dyn Locker>,
+    pub(crate) home: Home,
     pub(crate) index: RwLock<Index>,
     /// Which profiles bind which service, as far as it was read.
     pub(crate) bound: Mutex<Bound>,
     /// The ledger size up to which all blobs are known to be locked for their time.
     pub(crate) settled: AtomicU64,
+    /// Ledger size that this process knows to be in the index.
+    pub(crate) reached: AtomicU64,
     pub(crate) ops: Option<Ops>,
     pub(crate) door: Arc<Mutex<Door>>,
-    /// Shared by everybody who has the index file open, taken alone to swap it.
-    pub(crate) index_lock: Option<File>,
 }
 
 impl fmt::Debug for Store {

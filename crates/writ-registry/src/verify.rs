@@ -21,10 +21,11 @@ use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
 use crate::config::{LedgerConfig, StoreConfig};
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
+use crate::index::home::Home;
 use crate::item::{Reader, projected};
 use crate::log::{self, Log, LogView};
-use crate::open::{open_locker, trusted_head};
-use crate::store::{Store, StoreOptions, StorePaths};
+use crate::open::{open_locker, open_ops, trusted_head};
+use crate::store::{Store, StoreOptions};
 use crate::trust::Trust;
 use crate::witnessed::{self, Witnessed};
 
@@ -159,7 +160,6 @@ async fn verify_config(
     options: &VerifyOptions,
     progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
 ) -> Result<VerifyReport> {
-    let paths = StorePaths::of(config);
     let log = log::open(config).await?;
     let is_gone = match &config.ledger {
         LedgerConfig::Directory(directory) => !directory.is_dir(),
@@ -186,7 +186,7 @@ async fn verify_config(
     let view = log.view().await;
     let is_backup = crate::backup::is_backup(&config.directory);
     if let (Ok(view), true) = (&view, options.held && !is_backup) {
-        earlier.extend(held_notes(&paths, view.as_ref(), &trust).await);
+        earlier.extend(held_notes(config, view.as_ref(), &trust).await);
     }
     check_ledger(log.as_ref(), view, &trust, &earlier, &mut report, progress);
     let ledger_is_good = report.is_good();
@@ -220,15 +220,11 @@ async fn verify_config(
     Ok(report)
 }
 
-async fn held_notes(paths: &StorePaths, view: &dyn LogView, trust: &Trust) -> Vec<String> {
-    use crate::index::db::Access;
+async fn held_notes(config: &StoreConfig, view: &dyn LogView, trust: &Trust) -> Vec<String> {
     let origin = view.checkpoint().unverified().origin.clone();
     let outside = crate::held::outside(trust, &origin).ok().flatten();
     let outside = outside.map(|held| held.note);
-    if !paths.ops.exists() {
-        return outside.into_iter().collect();
-    }
-    let Ok(ops) = crate::ops::Ops::open(&paths.ops, Access::Immutable).await else {
+    let Ok(Some(ops)) = open_ops(config, true).await else {
         return outside.into_iter().collect();
     };
     let held = ops.held(&origin, 100).await.unwrap_or_default();
@@ -494,20 +490,18 @@ pub(crate) fn check_entry(
     }
 }
 
-/// Computes the index anew in memory and compares.
+/// Computes the index anew and compares.
 async fn compare_index(config: &StoreConfig, options: &VerifyOptions) -> Result<IndexState> {
+    let home = Home::new(config);
+    let Some((index, _)) = home.open(true).await? else {
+        return Ok(match home.is_there().await? {
+            // Somebody has it open: its write-ahead log cannot be read without writing.
+            true => IndexState::NotCompared,
+            false => IndexState::Absent,
+        });
+    };
+    index.close().await;
     let store = Store::open_config(config, StoreOptions::new(&options.trust).read_only()).await?;
-    let paths = store.paths().clone();
-    if !paths.index.exists() {
-        return Ok(IndexState::Absent);
-    }
-    let busy = crate::index::side_files(&paths.index)
-        .iter()
-        .any(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0));
-    if busy {
-        // Somebody has it open: its write-ahead log cannot be read without writing.
-        return Ok(IndexState::NotCompared);
-    }
     store.compare_own_index().await
 }
 
@@ -531,7 +525,7 @@ impl Store {
             index: false,
             ..VerifyOptions::new(self.trust.path())
         };
-        let mut report = verify_store(&self.paths.place, &options, progress).await?;
+        let mut report = verify_config(&self.config, &options, progress).await?;
         if report.is_good() {
             report.index = self.compare_own_index().await?;
             if let (Some(ops), Some(head), false) =
@@ -549,29 +543,20 @@ impl Store {
 
     async fn compare_own_index(&self) -> Result<IndexState> {
         let view = self.log.view().await?;
-        let present = self.index.read().await;
+        let present = self.index().await?;
         let size = present.position().await?.size;
         if size < view.size() {
             return Ok(IndexState::Behind { indexed: size });
         }
-        let fresh = Index::create(None).await?;
+        let place = tempfile::tempdir()
+            .map_err(|e| RegistryError::io("create a directory in", std::env::temp_dir(), e))?;
+        let fresh = Index::in_file(&place.path().join("index.db"), &self.origin).await?;
         self.project(&fresh, view, size, &mut |_, _| {}).await?;
-        let (is, ought) = (present.dump().await?, fresh.dump().await?);
-        Ok(first_difference(&is, &ought))
+        let difference = present.difference(&fresh).await?;
+        fresh.close().await;
+        Ok(match difference {
+            None => IndexState::Consistent,
+            Some(line) => IndexState::Differs { line },
+        })
     }
-}
-
-fn first_difference(is: &str, ought: &str) -> IndexState {
-    if is == ought {
-        return IndexState::Consistent;
-    }
-    let line = is
-        .lines()
-        .zip(ought.lines())
-        .find(|(is, ought)| is != ought)
-        .map_or_else(
-            || "one has more rows than the other".to_owned(),
-            |(is, _)| is.chars().take(200).collect(),
-        );
-    IndexState::Differs { line }
 }

@@ -14,7 +14,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn indexed(&self) -> Result<u64> {
-        Ok(self.index.read().await.position().await?.size)
+        Ok(self.index().await?.position().await?.size)
     }
 
     /// The newest signed head whose signature a trusted log key made.
@@ -31,7 +31,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn size_at(&self, at: Timestamp) -> Result<u64> {
-        self.index.read().await.size_at(at).await
+        self.index().await?.size_at(at).await
     }
 
     /// When the newest entry below a ledger size was recorded; `None` when there is none.
@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn recorded_before(&self, size: u64) -> Result<Option<Timestamp>> {
-        self.index.read().await.recorded_before(size).await
+        self.index().await?.recorded_before(size).await
     }
 
     /// A part of the runs, newest first.
@@ -47,7 +47,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn runs_listed(&self, query: &EventQuery) -> Result<Listed<RunRow>> {
-        self.index.read().await.runs_listed(query).await
+        self.index().await?.runs_listed(query).await
     }
 
     /// A part of the decisions with the state of each check, newest first.
@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn decisions_listed(&self, query: &EventQuery) -> Result<Listed<DecisionStates>> {
-        self.index.read().await.decisions_listed(query).await
+        self.index().await?.decisions_listed(query).await
     }
 
     /// A part of the writs, newest first.
@@ -63,7 +63,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn writs_listed(&self, query: &EventQuery) -> Result<Listed<WritRow>> {
-        self.index.read().await.writs_listed(query).await
+        self.index().await?.writs_listed(query).await
     }
 
     /// A part of what people said to releases, newest first.
@@ -71,7 +71,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn approvals_listed(&self, query: &EventQuery) -> Result<Listed<ApprovalRow>> {
-        self.index.read().await.approvals_listed(query).await
+        self.index().await?.approvals_listed(query).await
     }
 
     /// A part of the changes, newest first; `service`, `commit`, `below`, `after` and `limit` of the
@@ -80,7 +80,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn changes_listed(&self, query: &EventQuery) -> Result<Listed<ChangeRow>> {
-        self.index.read().await.changes_listed(query).await
+        self.index().await?.changes_listed(query).await
     }
 
     /// One change, as of a ledger size.
@@ -93,7 +93,7 @@ impl Store {
         name: &str,
         below: Option<u64>,
     ) -> Result<Option<ChangeRow>> {
-        self.index.read().await.change(service, name, below).await
+        self.index().await?.change(service, name, below).await
     }
 
     /// The name of the change that a commit belongs to.
@@ -101,7 +101,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn change_of(&self, service: &str, commit: &str) -> Result<Option<String>> {
-        self.index.read().await.change_of(service, commit).await
+        self.index().await?.change_of(service, commit).await
     }
 
     /// The newest decision per service and environment below a ledger size.
@@ -113,9 +113,8 @@ impl Store {
         below: u64,
         environment: Option<&str>,
     ) -> Result<Vec<DecisionStates>> {
-        self.index
-            .read()
-            .await
+        self.index()
+            .await?
             .newest_decisions(below, environment)
             .await
     }
@@ -125,7 +124,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn services(&self, below: u64) -> Result<Vec<ServiceRow>> {
-        self.index.read().await.services(below).await
+        self.index().await?.services(below).await
     }
 
     /// Every environment that the ledger heard of below a size, by name.
@@ -133,7 +132,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn environments(&self, below: u64) -> Result<Vec<String>> {
-        self.index.read().await.environments(below).await
+        self.index().await?.environments(below).await
     }
 
     /// A part of the findings, the most severe and oldest first.
@@ -144,7 +143,7 @@ impl Store {
         &self,
         filter: &FindingsFilter,
     ) -> Result<Listed<TrackedFinding, FindingCursor>> {
-        self.index.read().await.findings_listed(filter).await
+        self.index().await?.findings_listed(filter).await
     }
 
     /// Findings by public name, over all services.
@@ -152,7 +151,7 @@ impl Store {
     /// # Errors
     /// The index cannot be read.
     pub async fn finding_groups(&self, filter: &FindingsFilter) -> Result<Vec<FindingGroup>> {
-        self.index.read().await.finding_groups(filter).await
+        self.index().await?.finding_groups(filter).await
     }
 
     /// Findings per severity and age. `since` holds falling instants; the last count of each row
@@ -165,6 +164,6 @@ impl Store {
         filter: &FindingsFilter,
         since: &[Timestamp],
     ) -> Result<Vec<FindingAges>> {
-        self.index.read().await.finding_ages(filter, since).await
+        self.index().await?.finding_ages(filter, since).await
     }
 }

@@ -159,7 +159,7 @@ impl Store {
             return Ok(index);
         }
         let digits = prefix_digits(what)?;
-        Ok(self.index.read().await.locate(what, digits).await?.index)
+        Ok(self.index().await?.locate(what, digits).await?.index)
     }
 
     /// The receipt of an entry: under the newest cosigned checkpoint where that covers it, else

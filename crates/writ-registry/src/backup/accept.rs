@@ -53,6 +53,8 @@ pub(super) struct Loss {
     pub recorded: EvidenceId,
     /// The head that was seen before.
     pub held: LedgerHead,
+    /// Entries that are left.
+    found: u64,
     /// What contradicted the ledger.
     contradicting: Vec<HeldCheckpoint>,
 }
@@ -165,6 +167,7 @@ pub(super) async fn record_loss(
     Ok(Some(Loss {
         recorded: recorded.id,
         held: largest.head.clone(),
+        found: found.size,
         contradicting,
     }))
 }
@@ -172,10 +175,11 @@ pub(super) async fn record_loss(
 /// Puts the heads that were accepted as lost aside, and remembers the present one. What was put
 /// aside is kept: in the ledger, and beside where it was.
 pub(super) async fn forget(store: &Store, loss: &Loss) -> Result<()> {
-    for held in &loss.contradicting {
-        if let Some(ops) = &store.ops {
+    if let Some(ops) = &store.ops {
+        for held in &loss.contradicting {
             ops.abandon(&store.origin, &held.head).await?;
         }
+        ops.forget_deliveries_from(loss.found).await?;
     }
     let place = held::place(store.trust.path(), &store.origin);
     let outside = held::outside(&store.trust, &store.origin)?;

@@ -341,7 +341,7 @@ async fn copy_ops(repository: &Repository, set: &Set, root: &Path) -> Result<()>
         });
     }
     copy.name(&target, FILE)?;
-    let ops = Ops::open(&target, crate::index::db::Access::Write).await?;
+    let ops = Ops::open(&target, crate::db::Access::Write).await?;
     ops.forget_deliveries_from(set.head.size).await?;
     ops.close().await;
     Ok(())

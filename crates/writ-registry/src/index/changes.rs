@@ -3,10 +3,9 @@
 //! A commit that was only run is a change of its own, named by the commit. Once a review names the
 //! change request, the commit belongs to that.
 
-use sqlx::{Row as _, SqliteConnection};
-
 use super::project::{Event, Projected};
 use super::streams::signed;
+use crate::db::{Conn, sql};
 
 const CODE_REVIEW: &str = "urn:writ:predicate:code-review:v1";
 
@@ -15,7 +14,7 @@ const MAX_NAME: usize = 300;
 
 /// Notes the change that an entry is about.
 pub(super) async fn apply_change(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     projected: &Projected,
 ) -> sqlx::Result<()> {
     let item = &projected.item;
@@ -50,57 +49,44 @@ fn fits(name: &str) -> bool {
 /// Puts a commit to a change. A commit that is known keeps the name of its change request; one that
 /// had none takes the first that is given.
 async fn belong(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     service: &str,
     commit: &str,
     name: &str,
     index: i64,
 ) -> sqlx::Result<()> {
-    let row = sqlx::query(
-        "SELECT name, first_index FROM change_commits WHERE service = $1 AND commit_id = $2",
-    )
-    .bind(service)
-    .bind(commit)
-    .fetch_optional(&mut *connection)
-    .await?;
+    let find =
+        sql("SELECT name, first_index FROM change_commits WHERE service = $1 AND commit_id = $2");
+    let row = connection
+        .fetch_optional(find.bind(service).bind(commit))
+        .await?;
     let mut first = index;
     if let Some(row) = row {
-        let known: String = row.try_get(0)?;
+        let known: &str = row.try_get(0)?;
         if known == name || known != commit {
             return Ok(());
         }
         first = row.try_get(1)?;
-        sqlx::query("DELETE FROM changes WHERE service = $1 AND name = $2")
-            .bind(service)
-            .bind(&known)
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query("UPDATE change_commits SET name = $3 WHERE service = $1 AND commit_id = $2")
-            .bind(service)
-            .bind(commit)
-            .bind(name)
-            .execute(&mut *connection)
-            .await?;
+        let gone = sql("DELETE FROM changes WHERE service = $1 AND name = $2");
+        connection.execute(gone.bind(service).bind(known)).await?;
+        let named =
+            sql("UPDATE change_commits SET name = $3 WHERE service = $1 AND commit_id = $2");
+        let named = named.bind(service).bind(commit).bind(name);
+        connection.execute(named).await?;
     } else {
-        sqlx::query(
+        let insert = sql(
             "INSERT INTO change_commits (service, commit_id, name, first_index) VALUES ($1, $2, $3, $4)",
-        )
-        .bind(service)
-        .bind(commit)
-        .bind(name)
-        .bind(index)
-        .execute(&mut *connection)
-        .await?;
+        );
+        let insert = insert.bind(service).bind(commit).bind(name).bind(index);
+        connection.execute(insert).await?;
     }
-    sqlx::query(
+    let insert = sql(
         "INSERT INTO changes (service, name, first_index) VALUES ($1, $2, $3)
          ON CONFLICT (service, name) DO UPDATE SET first_index =
            CASE WHEN changes.first_index < excluded.first_index THEN changes.first_index ELSE excluded.first_index END",
-    )
-    .bind(service)
-    .bind(name)
-    .bind(first)
-    .execute(&mut *connection)
-    .await?;
+    );
+    connection
+        .execute(insert.bind(service).bind(name).bind(first))
+        .await?;
     Ok(())
 }

@@ -2,14 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use writ_model::{
     Answer, Digest, EvidenceId, EvidenceItem, PrincipalId, Severity, StateCounts, Timestamp,
 };
 
 use super::Index;
 use super::query::MAX_PAGE;
+use crate::db::Row;
 use crate::error::Result;
 
 /// A finding as the index keeps it: its life, and enough to show it. The whole finding is in the
@@ -350,14 +349,14 @@ impl Index {
         rows.first().map(|row| self.exemption_row(row)).transpose()
     }
 
-    fn exemption_row(&self, row: &SqliteRow) -> Result<ExemptionRow> {
+    fn exemption_row(&self, row: &Row) -> Result<ExemptionRow> {
         let id = EvidenceId::from_digest(self.digest(row, 1)?);
         let request = self.item(row, 12)?;
         (|| {
             let grant: Option<&str> = row.try_get(13)?;
             let index = |at| {
                 Ok::<_, sqlx::Error>(
-                    row.try_get::<Option<i64>, _>(at)?
+                    row.try_get::<Option<i64>>(at)?
                         .map(|index| u64::try_from(index).unwrap_or_default()),
                 )
             };
@@ -368,13 +367,11 @@ impl Index {
                 service: row.try_get(3)?,
                 state: ExemptionState::of(row.try_get(4)?),
                 requester: PrincipalId(row.try_get(5)?),
-                decided_by: row.try_get::<Option<String>, _>(6)?.map(PrincipalId),
+                decided_by: row.try_get::<Option<String>>(6)?.map(PrincipalId),
                 decided_id: optional_digest(row, 7)?.map(EvidenceId::from_digest),
                 decided_index: index(8)?,
                 revoked_index: index(9)?,
-                expires_at: row
-                    .try_get::<Option<i64>, _>(10)?
-                    .map(Timestamp::from_micros),
+                expires_at: row.try_get::<Option<i64>>(10)?.map(Timestamp::from_micros),
                 reason: row.try_get(11)?,
                 request,
                 grant: grant.map(json).transpose()?,
@@ -418,7 +415,7 @@ impl Index {
     }
 }
 
-pub(super) fn run_row(row: &SqliteRow) -> sqlx::Result<RunRow> {
+pub(super) fn run_row(row: &Row) -> sqlx::Result<RunRow> {
     Ok(RunRow {
         id: id(row, 0)?,
         index: unsigned(row, 1)?,
@@ -429,7 +426,7 @@ pub(super) fn run_row(row: &SqliteRow) -> sqlx::Result<RunRow> {
     })
 }
 
-pub(super) fn decision_row(row: &SqliteRow) -> sqlx::Result<DecisionRow> {
+pub(super) fn decision_row(row: &Row) -> sqlx::Result<DecisionRow> {
     let answer: &str = row.try_get(7)?;
     Ok(DecisionRow {
         id: id(row, 0)?,
@@ -445,7 +442,7 @@ pub(super) fn decision_row(row: &SqliteRow) -> sqlx::Result<DecisionRow> {
     })
 }
 
-pub(super) fn writ_row(row: &SqliteRow) -> sqlx::Result<WritRow> {
+pub(super) fn writ_row(row: &Row) -> sqlx::Result<WritRow> {
     Ok(WritRow {
         id: id(row, 0)?,
         index: unsigned(row, 1)?,
@@ -453,13 +450,11 @@ pub(super) fn writ_row(row: &SqliteRow) -> sqlx::Result<WritRow> {
         environment: row.try_get(3)?,
         artifact: optional_digest(row, 4)?,
         commit: row.try_get(5)?,
-        expires_at: row
-            .try_get::<Option<i64>, _>(6)?
-            .map(Timestamp::from_micros),
+        expires_at: row.try_get::<Option<i64>>(6)?.map(Timestamp::from_micros),
     })
 }
 
-pub(super) fn id(row: &SqliteRow, at: usize) -> sqlx::Result<EvidenceId> {
+pub(super) fn id(row: &Row, at: usize) -> sqlx::Result<EvidenceId> {
     let text: &str = row.try_get(at)?;
     text.parse()
         .map(EvidenceId::from_digest)
@@ -487,15 +482,11 @@ fn newest(
     (text, values)
 }
 
-pub(super) fn tracked(row: &SqliteRow, fingerprint: Digest) -> sqlx::Result<TrackedFinding> {
+pub(super) fn tracked(row: &Row, fingerprint: Digest) -> sqlx::Result<TrackedFinding> {
     let state: &str = row.try_get(5)?;
     let severity: i64 = row.try_get(11)?;
-    let time = |at| {
-        Ok::<_, sqlx::Error>(
-            row.try_get::<Option<i64>, _>(at)?
-                .map(Timestamp::from_micros),
-        )
-    };
+    let time =
+        |at| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>>(at)?.map(Timestamp::from_micros));
     Ok(TrackedFinding {
         service: row.try_get(0)?,
         evidence_type: row.try_get(1)?,
@@ -517,17 +508,17 @@ pub(super) fn tracked(row: &SqliteRow, fingerprint: Digest) -> sqlx::Result<Trac
         name: row.try_get(14)?,
         title: row.try_get(15)?,
         place: row.try_get(16)?,
-        fixable: row.try_get::<i64, _>(17)? != 0,
-        suppressed: row.try_get::<i64, _>(18)? != 0,
+        fixable: row.try_get::<i64>(17)? != 0,
+        suppressed: row.try_get::<i64>(18)? != 0,
     })
 }
 
-fn unsigned(row: &SqliteRow, at: usize) -> sqlx::Result<u64> {
-    Ok(u64::try_from(row.try_get::<i64, _>(at)?).unwrap_or_default())
+fn unsigned(row: &Row, at: usize) -> sqlx::Result<u64> {
+    Ok(u64::try_from(row.try_get::<i64>(at)?).unwrap_or_default())
 }
 
-pub(super) fn optional_digest(row: &SqliteRow, at: usize) -> sqlx::Result<Option<Digest>> {
-    row.try_get::<Option<&str>, _>(at)?
+pub(super) fn optional_digest(row: &Row, at: usize) -> sqlx::Result<Option<Digest>> {
+    row.try_get::<Option<&str>>(at)?
         .map(|text| text.parse().map_err(|e| sqlx::Error::Decode(Box::new(e))))
         .transpose()
 }

@@ -1,12 +1,17 @@
 //! One entry of the ledger as rows of the index.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
-use sqlx::{Row as _, SqliteConnection};
 use writ_model::{Digest, EvidenceItem, Origin, PrincipalId, Timestamp};
 
+use super::batch::Batch;
 use super::changes::apply_change;
 use super::streams::{FindingsSource, apply_scan, signed};
+use crate::db::{Conn, Value, sql};
+
+/// Columns of a row of `evidence`.
+const EVIDENCE_COLUMNS: usize = 21;
 
 /// What the projector makes of one entry.
 #[derive(Debug, Clone)]
@@ -17,11 +22,22 @@ pub(crate) struct Recorded {
     pub content: Result<Box<Projected>, String>,
 }
 
+impl Recorded {
+    fn is_exemption(&self) -> bool {
+        matches!(
+            self.content.as_ref().map(|content| &content.event),
+            Ok(Event::ExemptionRequest { .. } | Event::ExemptionAnswer { .. })
+        )
+    }
+}
+
 /// A verified statement, taken apart for the index.
 #[derive(Debug, Clone)]
 pub(crate) struct Projected {
     /// As the gate reads it.
     pub item: EvidenceItem,
+    /// The item as JSON.
+    pub json: String,
     /// Digests of its subjects: algorithm, value, name.
     pub subjects: Vec<(String, String, String)>,
     /// Blobs in the locker that it rests on: digest and role.
@@ -93,138 +109,183 @@ pub(crate) enum Event {
     },
 }
 
-/// Writes one entry.
-pub(crate) async fn apply(
-    connection: &mut SqliteConnection,
-    entry: &Recorded,
+/// Writes consecutive entries.
+pub(super) async fn apply_all(
+    connection: &mut Conn<'_>,
+    entries: &[Recorded],
     source: &(dyn FindingsSource + Sync),
 ) -> sqlx::Result<()> {
-    let projected = match &entry.content {
-        Ok(projected) => &*complete(connection, projected).await?,
-        Err(reason) => return problem(connection, entry.index, reason).await,
-    };
-    if !insert_evidence(connection, projected).await? {
-        let reason = "the same statement by the same signer was recorded before";
-        return problem(connection, entry.index, reason).await;
+    let mut rest = entries;
+    while !rest.is_empty() {
+        // Exemptions read what the entries before them wrote: they begin a part of their own.
+        let end = rest
+            .iter()
+            .skip(1)
+            .position(Recorded::is_exemption)
+            .map_or(rest.len(), |at| at + 1);
+        let (part, after) = rest.split_at(end);
+        apply_part(connection, part, source).await?;
+        rest = after;
     }
-    let index = signed(entry.index);
+    Ok(())
+}
+
+async fn apply_part(
+    connection: &mut Conn<'_>,
+    entries: &[Recorded],
+    source: &(dyn FindingsSource + Sync),
+) -> sqlx::Result<()> {
+    let mut batch = Batch::new();
+    let mut projected = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match &entry.content {
+            Ok(content) => projected.push(complete(connection, content).await?),
+            Err(reason) => {
+                batch.problem([signed(entry.index).into(), reason.into()]);
+            }
+        }
+    }
+    let fresh = insert_evidence(connection, &projected).await?;
+    for projected in &projected {
+        let index = signed(projected.item.index);
+        if !fresh.contains(&index) {
+            let reason = "the same statement by the same signer was recorded before";
+            batch.problem([index.into(), reason.into()]);
+            continue;
+        }
+        apply_one(connection, &mut batch, projected, source).await?;
+    }
+    batch.write(connection).await
+}
+
+async fn apply_one<'q>(
+    connection: &mut Conn<'_>,
+    batch: &mut Batch<'q>,
+    projected: &'q Projected,
+    source: &(dyn FindingsSource + Sync),
+) -> sqlx::Result<()> {
+    let index = signed(projected.item.index);
     for (position, (algorithm, value, name)) in projected.subjects.iter().enumerate() {
-        sqlx::query("INSERT INTO subjects (idx, position, algorithm, value, name) VALUES ($1, $2, $3, $4, $5)")
-            .bind(index)
-            .bind(i64::try_from(position).unwrap_or(i64::MAX))
-            .bind(algorithm)
-            .bind(value)
-            .bind(name)
-            .execute(&mut *connection)
-            .await?;
+        batch.subject([
+            index.into(),
+            i64::try_from(position).unwrap_or(i64::MAX).into(),
+            algorithm.into(),
+            value.into(),
+            name.into(),
+        ]);
     }
-    for (digest, role) in &projected.blobs {
-        sqlx::query("INSERT INTO blobs (digest, idx, role) VALUES ($1, $2, $3) ON CONFLICT (digest, idx, role) DO NOTHING")
-            .bind(digest.to_hex())
-            .bind(index)
-            .bind(role)
-            .execute(&mut *connection)
-            .await?;
+    let mut blobs: Vec<_> = projected.blobs.iter().collect();
+    blobs.sort_unstable();
+    blobs.dedup();
+    for (digest, role) in blobs {
+        batch.blob([digest.to_hex().into(), index.into(), role.into()]);
     }
     if let Some(key) = &projected.cache_key {
-        sqlx::query("INSERT INTO cache (key, idx) VALUES ($1, $2)")
-            .bind(key)
-            .bind(index)
-            .execute(&mut *connection)
-            .await?;
+        batch.cache([key.into(), index.into()]);
     }
     if projected.scan
         && let Some(reason) = apply_scan(connection, &projected.item, source).await?
     {
-        problem(connection, entry.index, &reason).await?;
+        batch.problem([index.into(), reason.into()]);
     }
     apply_change(connection, projected).await?;
-    apply_event(connection, projected).await
+    apply_event(connection, batch, projected).await
 }
 
 /// Exemptions get their number from the order of the ledger; an answer takes number and service
 /// from the request that it answers.
 async fn complete<'a>(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     projected: &'a Projected,
 ) -> sqlx::Result<Cow<'a, Projected>> {
-    let row = match &projected.event {
+    let found = match &projected.event {
         Event::ExemptionRequest { .. } => {
-            sqlx::query("SELECT COALESCE(MAX(number), 0) + 1, $1 FROM exemptions")
-                .bind(&projected.item.service)
-                .fetch_optional(connection)
-                .await?
+            let row = connection
+                .fetch_optional(sql("SELECT COALESCE(MAX(number), 0) + 1 FROM exemptions"))
+                .await?;
+            row.map(|row| Ok::<_, sqlx::Error>((row.try_get(0)?, None)))
         }
         Event::ExemptionAnswer { request, .. } => {
-            sqlx::query("SELECT number, service FROM exemptions WHERE id = $1")
-                .bind(request.to_hex())
-                .fetch_optional(connection)
-                .await?
+            let row = connection
+                .fetch_optional(
+                    sql("SELECT number, service FROM exemptions WHERE id = $1")
+                        .bind(request.to_hex()),
+                )
+                .await?;
+            row.map(|row| Ok((row.try_get(0)?, Some(row.try_get::<String>(1)?))))
         }
         _ => None,
     };
     let mut projected = Cow::Borrowed(projected);
-    if let Some(row) = row {
+    if let Some((number, service)) = found.transpose()? {
+        let number: i64 = number;
         let projected = projected.to_mut();
-        let number: i64 = row.try_get(0)?;
-        projected.item.service = row.try_get(1)?;
+        if let Some(service) = service {
+            projected.item.service = service;
+        }
         projected
             .item
             .facts
             .insert("number".to_owned(), format!("EX-{number}").into());
+        projected.json =
+            serde_json::to_string(&projected.item).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
     }
     Ok(projected)
 }
 
-async fn problem(connection: &mut SqliteConnection, index: u64, reason: &str) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO problems (idx, problem) VALUES ($1, $2)")
-        .bind(signed(index))
-        .bind(reason)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// `false` when this payload by this signer is there already.
+/// The ledger indexes of those that are new: the same payload by the same signer counts once.
 async fn insert_evidence(
-    connection: &mut SqliteConnection,
-    projected: &Projected,
-) -> sqlx::Result<bool> {
-    let item = &projected.item;
-    let json = serde_json::to_string(item).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
-    let done = sqlx::query(
+    connection: &mut Conn<'_>,
+    entries: &[Cow<'_, Projected>],
+) -> sqlx::Result<HashSet<i64>> {
+    let mut values = Vec::with_capacity(entries.len() * EVIDENCE_COLUMNS);
+    for projected in entries {
+        let item = &projected.item;
+        let row: [Value<'_>; EVIDENCE_COLUMNS] = [
+            signed(item.index).into(),
+            item.id.digest().to_hex().into(),
+            (&item.signer).into(),
+            (&item.predicate_type).into(),
+            item.evidence_type.word().into(),
+            (&item.service).into(),
+            (&item.subject.commit).into(),
+            (&item.subject.tree).into(),
+            item.subject.artifact.map(|digest| digest.to_hex()).into(),
+            (&item.subject.environment).into(),
+            (&item.scope).into(),
+            item.tool
+                .as_ref()
+                .map_or("", |tool| tool.name.as_str())
+                .into(),
+            item.observed_at.micros().into(),
+            item.recorded_at.micros().into(),
+            match item.origin {
+                Origin::Observed => "observed",
+                Origin::HandedIn => "handed-in",
+            }
+            .into(),
+            word(&item.producer_class)?.into(),
+            word(&item.outcome)?.into(),
+            item.dirty.into(),
+            item.findings.map(|digest| digest.to_hex()).into(),
+            projected.statement.map(|digest| digest.to_hex()).into(),
+            projected.json.as_str().into(),
+        ];
+        values.extend(row);
+    }
+    let insert = sql(
         "INSERT INTO evidence (idx, id, signer, predicate_type, evidence_type, service, commit_id, tree, artifact,
             environment, scope, tool, observed_at, recorded_at, origin, producer_class, outcome, dirty, findings, statement, item)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
-         ON CONFLICT (id, signer) DO NOTHING",
-    )
-    .bind(signed(item.index))
-    .bind(item.id.digest().to_hex())
-    .bind(&item.signer)
-    .bind(&item.predicate_type)
-    .bind(item.evidence_type.word())
-    .bind(&item.service)
-    .bind(&item.subject.commit)
-    .bind(&item.subject.tree)
-    .bind(item.subject.artifact.map(|digest| digest.to_hex()))
-    .bind(&item.subject.environment)
-    .bind(&item.scope)
-    .bind(item.tool.as_ref().map_or("", |tool| tool.name.as_str()))
-    .bind(item.observed_at.micros())
-    .bind(item.recorded_at.micros())
-    .bind(match item.origin {
-        Origin::Observed => "observed",
-        Origin::HandedIn => "handed-in",
-    })
-    .bind(word(&item.producer_class)?)
-    .bind(word(&item.outcome)?)
-    .bind(i64::from(item.dirty))
-    .bind(item.findings.map(|digest| digest.to_hex()))
-    .bind(projected.statement.map(|digest| digest.to_hex()))
-    .bind(json)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
+         VALUES",
+    );
+    let fresh = connection
+        .insert_rows(
+            insert.bind_all(values),
+            "ON CONFLICT (id, signer) DO NOTHING RETURNING idx",
+            EVIDENCE_COLUMNS,
+        )
+        .await?;
+    fresh.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// The word that an enum without fields is serialised as.
@@ -236,82 +297,88 @@ pub(crate) fn word<T: serde::Serialize>(value: &T) -> sqlx::Result<String> {
     }
 }
 
-async fn apply_event(connection: &mut SqliteConnection, projected: &Projected) -> sqlx::Result<()> {
+async fn apply_event<'q>(
+    connection: &mut Conn<'_>,
+    batch: &mut Batch<'q>,
+    projected: &'q Projected,
+) -> sqlx::Result<()> {
     let item = &projected.item;
-    let (index, id) = (signed(item.index), item.id.digest().to_hex());
-    let artifact = item.subject.artifact.map(|digest| digest.to_hex());
-    let query = match &projected.event {
-        Event::None => return Ok(()),
-        Event::Run { outcome } => sqlx::query(
-            "INSERT INTO runs (idx, id, service, commit_id, outcome, observed_at) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(index)
-        .bind(id)
-        .bind(&item.service)
-        .bind(&item.subject.commit)
-        .bind(outcome)
-        .bind(item.observed_at.micros()),
+    let index = signed(item.index);
+    let id = || Value::from(item.id.digest().to_hex());
+    let artifact = || Value::from(item.subject.artifact.map(|digest| digest.to_hex()));
+    match &projected.event {
+        Event::None => {}
+        Event::Run { outcome } => batch.run([
+            index.into(),
+            id(),
+            (&item.service).into(),
+            (&item.subject.commit).into(),
+            outcome.into(),
+            item.observed_at.micros().into(),
+        ]),
         Event::Decision {
             profile,
             answer,
             as_of,
             counts,
             states,
-        } => sqlx::query(
-            "INSERT INTO decisions (idx, id, service, environment, artifact, commit_id, profile, answer, as_of, counts, states)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        )
-        .bind(index)
-        .bind(id)
-        .bind(&item.service)
-        .bind(item.subject.environment.as_deref().unwrap_or_default())
-        .bind(artifact)
-        .bind(&item.subject.commit)
-        .bind(profile)
-        .bind(answer)
-        .bind(as_of.micros())
-        .bind(counts)
-        .bind(states),
-        Event::Writ { expires_at } => sqlx::query(
-            "INSERT INTO writs (idx, id, service, environment, artifact, commit_id, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(index)
-        .bind(id)
-        .bind(&item.service)
-        .bind(&item.subject.environment)
-        .bind(artifact)
-        .bind(&item.subject.commit)
-        .bind(expires_at.map(Timestamp::micros)),
-        Event::Approval { person, answer } => sqlx::query(
-            "INSERT INTO approvals (idx, id, service, environment, artifact, commit_id, person, answer)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(index)
-        .bind(id)
-        .bind(&item.service)
-        .bind(&item.subject.environment)
-        .bind(artifact)
-        .bind(&item.subject.commit)
-        .bind(&person.0)
-        .bind(*answer),
+        } => batch.decision([
+            index.into(),
+            id(),
+            (&item.service).into(),
+            item.subject
+                .environment
+                .as_deref()
+                .unwrap_or_default()
+                .into(),
+            artifact(),
+            (&item.subject.commit).into(),
+            profile.into(),
+            answer.into(),
+            as_of.micros().into(),
+            counts.into(),
+            states.into(),
+        ]),
+        Event::Writ { expires_at } => batch.writ([
+            index.into(),
+            id(),
+            (&item.service).into(),
+            (&item.subject.environment).into(),
+            artifact(),
+            (&item.subject.commit).into(),
+            expires_at.map(Timestamp::micros).into(),
+        ]),
+        Event::Approval { person, answer } => batch.approval([
+            index.into(),
+            id(),
+            (&item.service).into(),
+            (&item.subject.environment).into(),
+            artifact(),
+            (&item.subject.commit).into(),
+            (&person.0).into(),
+            (*answer).into(),
+        ]),
         Event::ExemptionRequest {
             requester,
             reason,
             expires_at,
-        } => sqlx::query(
+        } => {
             // Numbers follow the order of the ledger.
-            "INSERT INTO exemptions (number, id, idx, service, environment, state, requester, expires_at, reason, request)
-             SELECT COALESCE(MAX(number), 0) + 1, $1, $2, $3, $4, 'requested', $5, $6, $7, $8 FROM exemptions",
-        )
-        .bind(id)
-        .bind(index)
-        .bind(&item.service)
-        .bind(&item.subject.environment)
-        .bind(&requester.0)
-        .bind(expires_at.map(Timestamp::micros))
-        .bind(reason)
-        .bind(serde_json::to_string(item).map_err(|e| sqlx::Error::Encode(Box::new(e)))?),
+            let insert = sql(
+                "INSERT INTO exemptions (number, id, idx, service, environment, state, requester, expires_at, reason, request)
+                 SELECT COALESCE(MAX(number), 0) + 1, $1, $2, $3, $4, 'requested', $5, $6, $7, $8 FROM exemptions",
+            );
+            let insert = insert
+                .bind(id())
+                .bind(index)
+                .bind(&item.service)
+                .bind(&item.subject.environment)
+                .bind(&requester.0)
+                .bind(expires_at.map(Timestamp::micros))
+                .bind(reason)
+                .bind(&projected.json);
+            connection.execute(insert).await?;
+        }
         Event::ExemptionAnswer {
             state,
             request,
@@ -323,11 +390,13 @@ async fn apply_event(connection: &mut SqliteConnection, projected: &Projected) -
                 request,
                 person,
                 expires_at: *expires_at,
+                json: &projected.json,
             };
-            return answer_exemption(connection, item, &answer).await;
+            if let Some(reason) = answer_exemption(connection, item, &answer).await? {
+                batch.problem([index.into(), reason.into()]);
+            }
         }
-    };
-    query.execute(connection).await?;
+    }
     Ok(())
 }
 
@@ -336,42 +405,37 @@ struct Answer<'a> {
     request: &'a Digest,
     person: &'a PrincipalId,
     expires_at: Option<Timestamp>,
+    json: &'a str,
 }
 
 /// The rules of the door hold here again: an entry that breaks them changes nothing, whoever
-/// signed it.
+/// signed it. The answer is why it changed nothing.
 async fn answer_exemption(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     item: &EvidenceItem,
     answer: &Answer<'_>,
-) -> sqlx::Result<()> {
-    let row = sqlx::query("SELECT state, requester, number FROM exemptions WHERE id = $1")
-        .bind(answer.request.to_hex())
-        .fetch_optional(&mut *connection)
+) -> sqlx::Result<Option<String>> {
+    let find = sql("SELECT state, requester, number FROM exemptions WHERE id = $1");
+    let row = connection
+        .fetch_optional(find.bind(answer.request.to_hex()))
         .await?;
     let Some(row) = row else {
-        return problem(
-            connection,
-            item.index,
-            &format!(
-                "answers the exemption request {}, which is not recorded",
-                answer.request
-            ),
-        )
-        .await;
+        return Ok(Some(format!(
+            "answers the exemption request {}, which is not recorded",
+            answer.request
+        )));
     };
-    let (state, requester, number): (String, String, i64) =
+    let (state, requester, number): (&str, &str, i64) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    if let Err(reason) = may_answer(&state, &requester, answer.state, &answer.person.0) {
-        return problem(connection, item.index, &format!("EX-{number}: {reason}")).await;
+    if let Err(reason) = may_answer(state, requester, answer.state, &answer.person.0) {
+        return Ok(Some(format!("EX-{number}: {reason}")));
     }
-    let json = serde_json::to_string(item).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
-    let query = if answer.state == "revoked" {
-        sqlx::query("UPDATE exemptions SET state = 'revoked', revoked_index = $2 WHERE id = $1")
+    let change = if answer.state == "revoked" {
+        sql("UPDATE exemptions SET state = 'revoked', revoked_index = $2 WHERE id = $1")
             .bind(answer.request.to_hex())
             .bind(signed(item.index))
     } else {
-        sqlx::query(
+        sql(
             "UPDATE exemptions SET state = $2, decided_by = $3, decided_id = $4, decided_index = $5, decided_at = $6,
                expires_at = COALESCE($7, expires_at), grant_item = $8 WHERE id = $1",
         )
@@ -382,10 +446,10 @@ async fn answer_exemption(
         .bind(signed(item.index))
         .bind(item.recorded_at.micros())
         .bind(answer.expires_at.map(Timestamp::micros))
-        .bind((answer.state == "granted").then_some(json))
+        .bind((answer.state == "granted").then_some(answer.json))
     };
-    query.execute(connection).await?;
-    Ok(())
+    connection.execute(change).await?;
+    Ok(None)
 }
 
 /// Whether a person may give this answer to an exemption in this state.

@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteRow};
 use writ_model::{Digest, EvidenceId, EvidenceItem, EvidenceType, Subject, Timestamp};
 
-use super::db::on_db;
 use super::{Index, signed};
+use crate::db::{Row, sql};
 use crate::error::{RegistryError, Result};
 
 /// Most rows of one page.
@@ -172,14 +171,11 @@ impl Index {
         service: &str,
         as_of: u64,
     ) -> Result<BTreeMap<Digest, Timestamp>> {
-        let rows = on_db!(self.db(), pool => sqlx::query(
+        let ask = sql(
             "SELECT fingerprint, MIN(first_seen) FROM findings JOIN streams ON streams.id = findings.stream
-             WHERE service = $1 AND first_index < $2 GROUP BY fingerprint")
-            .bind(service)
-            .bind(signed(as_of))
-            .fetch_all(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
+             WHERE service = $1 AND first_index < $2 GROUP BY fingerprint",
+        );
+        let rows = self.ask(ask.bind(service).bind(signed(as_of))).await?;
         rows.iter()
             .map(|row| {
                 let seen = row.try_get(1).map_err(|e| self.failed(e))?;
@@ -218,13 +214,11 @@ impl Index {
 
     /// The ledger index of a statement by a signer, when it is recorded.
     pub(crate) async fn find(&self, id: &EvidenceId, signer: &str) -> Result<Option<Located>> {
-        let row = on_db!(self.db(), pool => sqlx::query("SELECT idx FROM evidence WHERE id = $1 AND signer = $2")
-            .bind(id.digest().to_hex())
-            .bind(signer)
-            .fetch_optional(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
-        match row {
+        let ask = sql("SELECT idx FROM evidence WHERE id = $1 AND signer = $2");
+        let rows = self
+            .ask(ask.bind(id.digest().to_hex()).bind(signer))
+            .await?;
+        match rows.first() {
             Some(row) => self.at(row.try_get(0).map_err(|e| self.failed(e))?).await,
             None => Ok(None),
         }
@@ -232,53 +226,37 @@ impl Index {
 
     /// The newest completed results recorded under a cache key, newest first.
     pub(crate) async fn cached(&self, key: &str) -> Result<Vec<EvidenceItem>> {
-        let rows = on_db!(self.db(), pool => sqlx::query(
+        let ask = sql(
             "SELECT item FROM cache JOIN evidence ON evidence.idx = cache.idx
-             WHERE key = $1 AND outcome = 'completed' ORDER BY cache.idx DESC LIMIT 32")
-            .bind(key)
-            .fetch_all(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
+             WHERE key = $1 AND outcome = 'completed' ORDER BY cache.idx DESC LIMIT 32",
+        );
+        let rows = self.ask(ask.bind(key)).await?;
         rows.iter().map(|row| self.item(row, 0)).collect()
     }
 
     async fn at(&self, index: i64) -> Result<Option<Located>> {
-        let row = on_db!(self.db(), pool => sqlx::query("SELECT item, statement FROM evidence WHERE idx = $1")
-            .bind(index)
-            .fetch_optional(pool)
-            .await)
-        .map_err(|e| self.failed(e))?;
-        row.map(|row| {
-            let item = self.item(&row, 0)?;
-            let statement: Option<&str> = row.try_get(1).map_err(|e| self.failed(e))?;
-            Ok(Located {
-                index: item.index,
-                id: item.id,
-                statement: statement.and_then(|text| text.parse().ok()),
-                item,
+        let ask = sql("SELECT item, statement FROM evidence WHERE idx = $1");
+        let rows = self.ask(ask.bind(index)).await?;
+        rows.first()
+            .map(|row| {
+                let item = self.item(row, 0)?;
+                let statement: Option<&str> = row.try_get(1).map_err(|e| self.failed(e))?;
+                Ok(Located {
+                    index: item.index,
+                    id: item.id,
+                    statement: statement.and_then(|text| text.parse().ok()),
+                    item,
+                })
             })
-        })
-        .transpose()
+            .transpose()
     }
 
-    /// Runs a text whose parameters are all TEXT. The text is made of fixed parts and numbers.
-    pub(crate) async fn fetch(&self, text: String, values: Vec<String>) -> Result<Vec<SqliteRow>> {
-        on_db!(self.db(), pool => {
-            let mut query = sqlx::query(AssertSqlSafe(text));
-            for value in values {
-                query = query.bind(value);
-            }
-            query.fetch_all(pool).await
-        })
-        .map_err(|e| self.failed(e))
-    }
-
-    pub(crate) fn item(&self, row: &SqliteRow, at: usize) -> Result<EvidenceItem> {
+    pub(crate) fn item(&self, row: &Row, at: usize) -> Result<EvidenceItem> {
         let json: &str = row.try_get(at).map_err(|e| self.failed(e))?;
         serde_json::from_str(json).map_err(|e| self.failed(sqlx::Error::Decode(Box::new(e))))
     }
 
-    pub(crate) fn digest(&self, row: &SqliteRow, at: usize) -> Result<Digest> {
+    pub(crate) fn digest(&self, row: &Row, at: usize) -> Result<Digest> {
         let text: &str = row.try_get(at).map_err(|e| self.failed(e))?;
         text.parse()
             .map_err(|e| self.failed(sqlx::Error::Decode(Box::new(e))))

@@ -1,14 +1,32 @@
 //! The tables of the index.
 //!
 //! One text serves every database: TEXT, BIGINT, digests as 64 hex digits, times as BIGINT
-//! microseconds, truth as BIGINT 0 or 1. `{text}` stands for text that compares by bytes.
-//! A change here raises [`VERSION`]: the index is then rebuilt beside the old one and swapped.
+//! microseconds, truth as BIGINT 0 or 1. `{text}` stands for text that compares by bytes, `{key}` for
+//! a BIGINT that names a row. A change here raises [`VERSION`]: the index is then rebuilt beside the
+//! old one and swapped.
+
+use crate::db::Conn;
 
 /// Version of the tables and of the projection that fills them.
-pub(crate) const VERSION: &str = "2";
+pub(crate) const VERSION: &str = "3";
 
-/// Text that compares by bytes, in SQLite's spelling.
-pub(crate) const SQLITE_TEXT: &str = "TEXT COLLATE BINARY";
+/// What makes the tables of an empty index, with what filling them needs.
+pub(crate) fn tables(connection: &Conn<'_>) -> String {
+    let (text, key) = match connection {
+        // A row is stored under this key; another kind of key would be an index of its own.
+        Conn::Sqlite(_) => ("TEXT COLLATE BINARY", "INTEGER NOT NULL PRIMARY KEY"),
+        Conn::Postgres(_) => ("TEXT COLLATE \"C\"", "BIGINT NOT NULL PRIMARY KEY"),
+    };
+    let mut script = TABLES_TEXT.join(";\n");
+    script.push_str(";\n");
+    script.replace("{text}", text).replace("{key}", key)
+}
+
+/// What only questions need: made when an index is filled for the first time, because that is
+/// faster.
+pub(crate) fn indexes() -> String {
+    INDEXES.join(";\n")
+}
 
 /// Every table with the unique key that orders its dump.
 pub(crate) const TABLES: &[(&str, &str)] = &[
@@ -29,11 +47,11 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("problems", "idx, problem"),
 ];
 
-/// Statements that make an empty index.
-pub(crate) const CREATE: &[&str] = &[
+/// The tables, and the indexes that filling them needs.
+const TABLES_TEXT: &[&str] = &[
     "CREATE TABLE meta (key {text} NOT NULL PRIMARY KEY, value {text} NOT NULL)",
     "CREATE TABLE evidence (
-        idx BIGINT NOT NULL PRIMARY KEY,
+        idx {key},
         id {text} NOT NULL,
         signer {text} NOT NULL,
         predicate_type {text} NOT NULL,
@@ -55,13 +73,6 @@ pub(crate) const CREATE: &[&str] = &[
         statement {text},
         item {text} NOT NULL)",
     "CREATE UNIQUE INDEX evidence_id ON evidence (id, signer)",
-    "CREATE INDEX evidence_service ON evidence (service, idx)",
-    "CREATE INDEX evidence_commit ON evidence (commit_id, idx)",
-    "CREATE INDEX evidence_tree ON evidence (tree, idx)",
-    "CREATE INDEX evidence_artifact ON evidence (artifact, idx)",
-    "CREATE INDEX evidence_predicate ON evidence (predicate_type, idx)",
-    "CREATE INDEX evidence_kind ON evidence (evidence_type, idx)",
-    "CREATE INDEX evidence_environment ON evidence (environment, idx) WHERE environment IS NOT NULL",
     "CREATE TABLE subjects (
         idx BIGINT NOT NULL,
         position BIGINT NOT NULL,
@@ -69,14 +80,13 @@ pub(crate) const CREATE: &[&str] = &[
         value {text} NOT NULL,
         name {text} NOT NULL,
         PRIMARY KEY (idx, position))",
-    "CREATE INDEX subjects_value ON subjects (value, idx)",
     "CREATE TABLE blobs (
         digest {text} NOT NULL,
         idx BIGINT NOT NULL,
         role {text} NOT NULL,
         PRIMARY KEY (digest, idx, role))",
     "CREATE TABLE streams (
-        id BIGINT NOT NULL PRIMARY KEY,
+        id {key},
         service {text} NOT NULL,
         evidence_type {text} NOT NULL,
         tool {text} NOT NULL,
@@ -107,10 +117,8 @@ pub(crate) const CREATE: &[&str] = &[
         suppressed BIGINT NOT NULL,
         content BIGINT NOT NULL,
         PRIMARY KEY (stream, fingerprint))",
-    "CREATE INDEX findings_fingerprint ON findings (fingerprint, stream)",
-    "CREATE INDEX findings_open ON findings (state, severity, first_seen, fingerprint, stream)",
     "CREATE TABLE exemptions (
-        number BIGINT NOT NULL PRIMARY KEY,
+        number {key},
         id {text} NOT NULL,
         idx BIGINT NOT NULL,
         service {text} NOT NULL,
@@ -127,9 +135,8 @@ pub(crate) const CREATE: &[&str] = &[
         request {text} NOT NULL,
         grant_item {text})",
     "CREATE UNIQUE INDEX exemptions_id ON exemptions (id)",
-    "CREATE INDEX exemptions_service ON exemptions (service, number)",
     "CREATE TABLE approvals (
-        idx BIGINT NOT NULL PRIMARY KEY,
+        idx {key},
         id {text} NOT NULL,
         service {text} NOT NULL,
         environment {text},
@@ -137,9 +144,8 @@ pub(crate) const CREATE: &[&str] = &[
         commit_id {text},
         person {text} NOT NULL,
         answer {text} NOT NULL)",
-    "CREATE INDEX approvals_service ON approvals (service, idx)",
     "CREATE TABLE decisions (
-        idx BIGINT NOT NULL PRIMARY KEY,
+        idx {key},
         id {text} NOT NULL,
         service {text} NOT NULL,
         environment {text} NOT NULL,
@@ -150,40 +156,32 @@ pub(crate) const CREATE: &[&str] = &[
         as_of BIGINT NOT NULL,
         counts {text} NOT NULL,
         states {text} NOT NULL)",
-    "CREATE INDEX decisions_service ON decisions (service, environment, idx)",
-    "CREATE INDEX decisions_commit ON decisions (commit_id, idx)",
-    "CREATE INDEX decisions_artifact ON decisions (artifact, idx)",
     "CREATE TABLE writs (
-        idx BIGINT NOT NULL PRIMARY KEY,
+        idx {key},
         id {text} NOT NULL,
         service {text} NOT NULL,
         environment {text},
         artifact {text},
         commit_id {text},
         expires_at BIGINT)",
-    "CREATE INDEX writs_service ON writs (service, environment, idx)",
     "CREATE TABLE runs (
-        idx BIGINT NOT NULL PRIMARY KEY,
+        idx {key},
         id {text} NOT NULL,
         service {text} NOT NULL,
         commit_id {text},
         outcome {text} NOT NULL,
         observed_at BIGINT NOT NULL)",
-    "CREATE INDEX runs_service ON runs (service, idx)",
-    "CREATE INDEX runs_commit ON runs (commit_id, idx)",
     "CREATE TABLE changes (
         service {text} NOT NULL,
         name {text} NOT NULL,
         first_index BIGINT NOT NULL,
         PRIMARY KEY (service, name))",
-    "CREATE INDEX changes_first ON changes (first_index)",
     "CREATE TABLE change_commits (
         service {text} NOT NULL,
         commit_id {text} NOT NULL,
         name {text} NOT NULL,
         first_index BIGINT NOT NULL,
         PRIMARY KEY (service, commit_id))",
-    "CREATE INDEX change_commits_name ON change_commits (service, name, first_index)",
     "CREATE TABLE cache (
         key {text} NOT NULL,
         idx BIGINT NOT NULL,
@@ -192,4 +190,28 @@ pub(crate) const CREATE: &[&str] = &[
         idx BIGINT NOT NULL,
         problem {text} NOT NULL,
         PRIMARY KEY (idx, problem))",
+];
+
+/// The other indexes.
+const INDEXES: &[&str] = &[
+    "CREATE INDEX evidence_service ON evidence (service, idx)",
+    "CREATE INDEX evidence_commit ON evidence (commit_id, idx)",
+    "CREATE INDEX evidence_tree ON evidence (tree, idx)",
+    "CREATE INDEX evidence_artifact ON evidence (artifact, idx)",
+    "CREATE INDEX evidence_predicate ON evidence (predicate_type, idx)",
+    "CREATE INDEX evidence_kind ON evidence (evidence_type, idx)",
+    "CREATE INDEX evidence_environment ON evidence (environment, idx) WHERE environment IS NOT NULL",
+    "CREATE INDEX subjects_value ON subjects (value, idx)",
+    "CREATE INDEX findings_fingerprint ON findings (fingerprint, stream)",
+    "CREATE INDEX findings_open ON findings (state, severity, first_seen, fingerprint, stream)",
+    "CREATE INDEX exemptions_service ON exemptions (service, number)",
+    "CREATE INDEX approvals_service ON approvals (service, idx)",
+    "CREATE INDEX decisions_service ON decisions (service, environment, idx)",
+    "CREATE INDEX decisions_commit ON decisions (commit_id, idx)",
+    "CREATE INDEX decisions_artifact ON decisions (artifact, idx)",
+    "CREATE INDEX writs_service ON writs (service, environment, idx)",
+    "CREATE INDEX runs_service ON runs (service, idx)",
+    "CREATE INDEX runs_commit ON runs (commit_id, idx)",
+    "CREATE INDEX changes_first ON changes (first_index)",
+    "CREATE INDEX change_commits_name ON change_commits (service, name, first_index)",
 ];

@@ -2,17 +2,13 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use writ_model::{Digest, EvidenceItem, Timestamp};
 
 use super::lifecycle::{Changes, Known, Seen, changes, speaks};
+use crate::db::{Conn, Value, sql};
 
-/// Columns of one row of `findings` that are bound on insertion.
-const COLUMNS: usize = 13;
-
-/// Rows per statement. SQLite looks parameters up by walking a list, so a statement's cost grows
-/// with the square of its rows; too few rows pay for the way to the database each.
-const ROWS: usize = 16;
+/// Columns of one row of `findings` that are given on insertion.
+const COLUMNS: usize = 15;
 
 /// Fingerprints that one statement marks as fixed.
 const FIXED: usize = 64;
@@ -33,7 +29,7 @@ pub(crate) trait FindingsSource: Sync {
 /// Applies one scan. `Ok(Some(problem))` when its findings cannot be read: the stream then stays
 /// as it was, since a scan whose report is lost can vouch for nothing.
 pub(crate) async fn apply_scan(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     item: &EvidenceItem,
     source: &dyn FindingsSource,
 ) -> sqlx::Result<Option<String>> {
@@ -92,20 +88,18 @@ pub(crate) async fn apply_scan(
 }
 
 async fn find_stream(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     item: &EvidenceItem,
     tool: &str,
 ) -> sqlx::Result<Option<Stream>> {
-    let row = sqlx::query(
-        "SELECT id, last_observed, last_findings FROM streams
-         WHERE service = $1 AND evidence_type = $2 AND tool = $3 AND scope = $4",
-    )
-    .bind(&item.service)
-    .bind(item.evidence_type.word())
-    .bind(tool)
-    .bind(&item.scope)
-    .fetch_optional(connection)
-    .await?;
+    let find = sql("SELECT id, last_observed, last_findings FROM streams
+         WHERE service = $1 AND evidence_type = $2 AND tool = $3 AND scope = $4");
+    let find = find
+        .bind(&item.service)
+        .bind(item.evidence_type.word())
+        .bind(tool)
+        .bind(&item.scope);
+    let row = connection.fetch_optional(find).await?;
     row.map(|row| {
         Ok(Stream {
             id: row.try_get(0)?,
@@ -117,47 +111,49 @@ async fn find_stream(
 }
 
 async fn insert_stream(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     index: i64,
     item: &EvidenceItem,
     tool: &str,
 ) -> sqlx::Result<i64> {
     // The index of its first scan names the stream: the same in every rebuild.
-    sqlx::query("INSERT INTO streams (id, service, evidence_type, tool, scope, last_index, last_observed, last_findings, scans)
-         VALUES ($1, $2, $3, $4, $5, $1, $6, '', 0)")
+    let insert = sql(
+        "INSERT INTO streams (id, service, evidence_type, tool, scope, last_index, last_observed, last_findings, scans)
+         VALUES ($1, $2, $3, $4, $5, $1, $6, '', 0)",
+    );
+    let insert = insert
         .bind(index)
         .bind(&item.service)
         .bind(item.evidence_type.word())
         .bind(tool)
         .bind(&item.scope)
-        .bind(item.observed_at.micros())
-        .execute(connection)
-        .await?;
+        .bind(item.observed_at.micros());
+    connection.execute(insert).await?;
     Ok(index)
 }
 
 async fn touch(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     id: i64,
     index: i64,
     item: &EvidenceItem,
     digest: &str,
 ) -> sqlx::Result<()> {
-    sqlx::query("UPDATE streams SET last_index = $2, last_observed = $3, last_findings = $4, scans = scans + 1 WHERE id = $1")
+    let update = sql(
+        "UPDATE streams SET last_index = $2, last_observed = $3, last_findings = $4, scans = scans + 1 WHERE id = $1",
+    );
+    let update = update
         .bind(id)
         .bind(index)
         .bind(item.observed_at.micros())
-        .bind(digest)
-        .execute(connection)
-        .await?;
+        .bind(digest);
+    connection.execute(update).await?;
     Ok(())
 }
 
-async fn known(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<HashMap<Digest, Known>> {
-    let rows = sqlx::query("SELECT fingerprint, content, state FROM findings WHERE stream = $1")
-        .bind(id)
-        .fetch_all(connection)
-        .await?;
+async fn known(connection: &mut Conn<'_>, id: i64) -> sqlx::Result<HashMap<Digest, Known>> {
+    let find = sql("SELECT fingerprint, content, state FROM findings WHERE stream = $1");
+    let rows = connection.fetch_all(find.bind(id)).await?;
     let mut known = HashMap::with_capacity(rows.len());
     for row in rows {
         let fingerprint: &str = row.try_get(0)?;
@@ -177,88 +173,74 @@ async fn known(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<HashM
 }
 
 async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     stream: i64,
     index: i64,
     observed: Timestamp,
     new: &[&Seen],
 ) -> sqlx::Result<()> {
-    let full = insert_text(ROWS);
-    for rows in new.chunks(ROWS) {
-        let other;
-        let text: &str = if rows.len() == ROWS {
-            &full
-        } else {
-            other = insert_text(rows.len());
-            &other
-        };
-        let mut query = sqlx::query(AssertSqlSafe(text.to_owned())).persistent(rows.len() == ROWS);
-        for seen in rows {
-            query = query
-                .bind(stream)
-                .bind(seen.fingerprint.to_hex())
-                .bind(observed.micros())
-                .bind(index)
-                .bind(seen.severity)
-                .bind(&seen.category)
-                .bind(&seen.rule)
-                .bind(&seen.name)
-                .bind(&seen.title)
-                .bind(&seen.place)
-                .bind(i64::from(seen.fixable))
-                .bind(i64::from(seen.suppressed))
-                .bind(seen.content);
-        }
-        query.execute(&mut *connection).await?;
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(new.len() * COLUMNS);
+    for seen in new {
+        let row: [Value<'_>; COLUMNS] = [
+            stream.into(),
+            seen.fingerprint.to_hex().into(),
+            observed.micros().into(),
+            index.into(),
+            seen.severity.into(),
+            (&seen.category).into(),
+            (&seen.rule).into(),
+            (&seen.name).into(),
+            (&seen.title).into(),
+            (&seen.place).into(),
+            seen.fixable.into(),
+            seen.suppressed.into(),
+            seen.content.into(),
+            "open".into(),
+            0.into(),
+        ];
+        values.extend(row);
     }
+    let insert = sql(
+        "INSERT INTO findings (stream, fingerprint, first_seen, first_index, severity, category, rule, name, title, place, fixable, suppressed, content, state, reopened) VALUES",
+    );
+    connection
+        .insert_rows(insert.bind_all(values), "", COLUMNS)
+        .await?;
     Ok(())
 }
 
-/// The insertion of `rows` rows. Made of fixed text and numbers only.
-fn insert_text(rows: usize) -> String {
-    let mut text = "INSERT INTO findings (stream, fingerprint, first_seen, first_index, severity, category, rule, name, title, place, fixable, suppressed, content, state, reopened) VALUES ".to_owned();
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=COLUMNS {
-            text.push_str(&format!("${}, ", row * COLUMNS + column));
-        }
-        text.push_str("'open', 0)");
-    }
-    text
-}
-
 async fn update(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     stream: i64,
     seen: &Seen,
     reopened_at: Option<Timestamp>,
 ) -> sqlx::Result<()> {
-    sqlx::query(
+    let update = sql(
         "UPDATE findings SET severity = $3, category = $4, rule = $5, name = $6, title = $7, place = $8, fixable = $9,
            suppressed = $10, content = $11, state = 'open', last_seen = NULL, fixed_at = NULL, fixed_index = NULL,
            reopened = reopened + $12, reopened_at = COALESCE($13, reopened_at)
          WHERE stream = $1 AND fingerprint = $2",
-    )
-    .bind(stream)
-    .bind(seen.fingerprint.to_hex())
-    .bind(seen.severity)
-    .bind(&seen.category)
-    .bind(&seen.rule)
-    .bind(&seen.name)
-    .bind(&seen.title)
-    .bind(&seen.place)
-    .bind(i64::from(seen.fixable))
-    .bind(i64::from(seen.suppressed))
-    .bind(seen.content)
-    .bind(i64::from(reopened_at.is_some()))
-    .bind(reopened_at.map(Timestamp::micros))
-    .execute(connection)
-    .await?;
+    );
+    let update = update
+        .bind(stream)
+        .bind(seen.fingerprint.to_hex())
+        .bind(seen.severity)
+        .bind(&seen.category)
+        .bind(&seen.rule)
+        .bind(&seen.name)
+        .bind(&seen.title)
+        .bind(&seen.place)
+        .bind(seen.fixable)
+        .bind(seen.suppressed)
+        .bind(seen.content)
+        .bind(reopened_at.is_some())
+        .bind(reopened_at.map(Timestamp::micros));
+    connection.execute(update).await?;
     Ok(())
 }
 
 async fn fix(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     stream: i64,
     index: i64,
     observed: Timestamp,
@@ -274,16 +256,16 @@ async fn fix(
              WHERE stream = $1 AND fingerprint IN ({})",
             places.join(", ")
         );
-        let mut query = sqlx::query(AssertSqlSafe(text))
-            .persistent(fingerprints.len() == FIXED)
+        let mut update = sql(text)
             .bind(stream)
             .bind(observed.micros())
             .bind(index)
-            .bind(last_seen.micros());
-        for fingerprint in fingerprints {
-            query = query.bind(fingerprint.to_hex());
+            .bind(last_seen.micros())
+            .bind_all(fingerprints.iter().map(Digest::to_hex));
+        if fingerprints.len() == FIXED {
+            update = update.keep();
         }
-        query.execute(&mut *connection).await?;
+        connection.execute(update).await?;
     }
     Ok(())
 }

@@ -6,13 +6,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use writ_model::{Digest, Severity, Timestamp};
 
 use super::lists::{TrackedFinding, tracked};
 use super::views::{Filter, Listed, rows, unsigned};
 use super::{Index, signed};
+use crate::db::Row;
 use crate::error::Result;
 
 /// Which findings, by where they stand.
@@ -293,7 +292,7 @@ fn condition(query: &FindingsFilter) -> Filter {
     filter
 }
 
-fn cursor(row: &SqliteRow, fingerprint: Digest) -> sqlx::Result<FindingCursor> {
+fn cursor(row: &Row, fingerprint: Digest) -> sqlx::Result<FindingCursor> {
     Ok(FindingCursor {
         severity: row.try_get(11)?,
         first_seen: row.try_get(6)?,

@@ -7,12 +7,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use writ_model::{Digest, EvidenceId, PrincipalId, State, Timestamp};
 
 use super::lists::{DecisionRow, RunRow, WritRow};
 use super::{Index, signed};
+use crate::db::Row;
 use crate::error::Result;
 
 /// Rows that are counted one by one; beyond, a list says "more than".
@@ -239,7 +238,7 @@ impl Index {
         &self,
         table: &Table,
         query: &EventQuery,
-        read: impl Fn(&SqliteRow) -> sqlx::Result<T>,
+        read: impl Fn(&Row) -> sqlx::Result<T>,
         index: impl Fn(&T) -> u64,
     ) -> Result<Listed<T>> {
         let mut filter = Filter::default();
@@ -315,7 +314,7 @@ impl Index {
             let found = self.fetch(text, Vec::new()).await?;
             let next = found
                 .first()
-                .map(|row| Ok((unsigned(row, 0)?, row.try_get::<i64, _>(1)?)))
+                .map(|row| Ok((unsigned(row, 0)?, row.try_get::<i64>(1)?)))
                 .transpose()
                 .map_err(|e: sqlx::Error| self.failed(e))?;
             match next {
@@ -486,7 +485,7 @@ impl Index {
             .transpose()
     }
 
-    async fn change_row(&self, row: &SqliteRow, below: Option<u64>) -> Result<ChangeRow> {
+    async fn change_row(&self, row: &Row, below: Option<u64>) -> Result<ChangeRow> {
         let read = || -> sqlx::Result<(String, String, u64)> {
             Ok((row.try_get(0)?, row.try_get(1)?, unsigned(row, 2)?))
         };
@@ -541,7 +540,7 @@ pub(super) fn rows(limit: usize) -> usize {
     }
 }
 
-fn decision_states(row: &SqliteRow) -> sqlx::Result<DecisionStates> {
+fn decision_states(row: &Row) -> sqlx::Result<DecisionStates> {
     let states: CheckStates = super::lists::json(row.try_get(10)?)?;
     Ok(DecisionStates {
         decision: super::lists::decision_row(row)?,
@@ -549,7 +548,7 @@ fn decision_states(row: &SqliteRow) -> sqlx::Result<DecisionStates> {
     })
 }
 
-fn approval_row(row: &SqliteRow) -> sqlx::Result<ApprovalRow> {
+fn approval_row(row: &Row) -> sqlx::Result<ApprovalRow> {
     Ok(ApprovalRow {
         id: super::lists::id(row, 0)?,
         index: unsigned(row, 1)?,
@@ -562,6 +561,6 @@ fn approval_row(row: &SqliteRow) -> sqlx::Result<ApprovalRow> {
     })
 }
 
-pub(super) fn unsigned(row: &SqliteRow, at: usize) -> sqlx::Result<u64> {
-    Ok(u64::try_from(row.try_get::<i64, _>(at)?).unwrap_or_default())
+pub(super) fn unsigned(row: &Row, at: usize) -> sqlx::Result<u64> {
+    Ok(u64::try_from(row.try_get::<i64>(at)?).unwrap_or_default())
 }

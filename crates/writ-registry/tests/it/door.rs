@@ -7,7 +7,7 @@ use writ_evidence::{Algorithm, LocalSigner, key};
 use writ_model::Severity;
 use writ_registry::{RegistryError, Store, StoreOptions};
 
-use crate::common::{Place, START, finding, scan};
+use crate::common::{Place, START, each_database, finding, scan};
 
 #[tokio::test]
 async fn a_store_is_never_inside_a_work_tree_nor_around_its_keys() {
@@ -23,7 +23,7 @@ async fn a_store_is_never_inside_a_work_tree_nor_around_its_keys() {
     );
     assert!(error.to_string().contains("--store"), "{error}");
     assert!(!tree.join("deep").exists());
-    let options = StoreOptions::new(place.store().join("trust")).create();
+    let options = StoreOptions::new(place.directory().join("trust")).create();
     let error = Store::open(place.store(), options).await.unwrap_err();
     assert!(
         matches!(error, RegistryError::TrustInsideStore { .. }),
@@ -104,7 +104,7 @@ async fn a_store_opens_for_reading_without_being_touched() {
     store.close().await.unwrap();
     for without_index in [false, true] {
         if without_index {
-            fs::remove_file(place.store().join("index.db")).unwrap();
+            fs::remove_file(place.directory().join("index.db")).unwrap();
         }
         let names = |path| {
             let mut names: Vec<_> = fs::read_dir(path)
@@ -114,7 +114,7 @@ async fn a_store_opens_for_reading_without_being_touched() {
             names.sort();
             names
         };
-        let before = names(place.store());
+        let before = names(place.directory());
         let store = Store::open(place.store(), place.options().read_only())
             .await
             .unwrap();
@@ -129,7 +129,7 @@ async fn a_store_opens_for_reading_without_being_touched() {
             .unwrap_err();
         assert!(matches!(error, RegistryError::ReadOnly { .. }), "{error}");
         drop(store);
-        assert_eq!(names(place.store()), before);
+        assert_eq!(names(place.directory()), before);
     }
 }
 
@@ -145,14 +145,14 @@ async fn two_stores_of_one_machine_share_keys_not_ledgers() {
     assert_eq!(second.stats().await.unwrap().entries, 0);
 }
 
-#[tokio::test]
-async fn a_rolled_back_ledger_is_noticed() {
-    let place = Place::new();
+each_database!(a_rolled_back_ledger_is_noticed);
+
+async fn a_rolled_back_ledger_is_noticed(place: Place) {
     let store = place.create().await;
     store.record(scan("payments", START, &[])).await.unwrap();
     store.close().await.unwrap();
     let saved = place.dir.path().join("saved");
-    copy(&place.store().join("ledger"), &saved);
+    copy(&place.directory().join("ledger"), &saved);
     let store = place.open().await;
     store.record(scan("billing", START, &[])).await.unwrap();
     assert!(
@@ -164,8 +164,8 @@ async fn a_rolled_back_ledger_is_noticed() {
     );
     assert_eq!(store.held_checkpoints().await.unwrap()[0].head.size, 2);
     store.close().await.unwrap();
-    fs::remove_dir_all(place.store().join("ledger")).unwrap();
-    copy(&saved, &place.store().join("ledger"));
+    fs::remove_dir_all(place.directory().join("ledger")).unwrap();
+    copy(&saved, &place.directory().join("ledger"));
     let error = Store::open(place.store(), place.options())
         .await
         .unwrap_err()
@@ -176,11 +176,11 @@ async fn a_rolled_back_ledger_is_noticed() {
     );
 }
 
-#[tokio::test]
-async fn a_lost_ledger_is_not_begun_anew() {
-    let place = Place::new();
+each_database!(a_lost_ledger_is_not_begun_anew);
+
+async fn a_lost_ledger_is_not_begun_anew(place: Place) {
     place.create().await.close().await.unwrap();
-    fs::remove_dir_all(place.store().join("ledger")).unwrap();
+    fs::remove_dir_all(place.directory().join("ledger")).unwrap();
     let error = Store::open(place.store(), place.options().create())
         .await
         .unwrap_err()
@@ -188,7 +188,7 @@ async fn a_lost_ledger_is_not_begun_anew() {
     assert!(error.contains("the ledger is gone"), "{error}");
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub fn copy(from: &std::path::Path, to: &std::path::Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -215,7 +215,7 @@ async fn a_file_names_the_parts_of_a_store() {
         .unwrap();
     store.close().await.unwrap();
     assert!(place.dir.path().join("objects/sha256").is_dir());
-    assert!(place.store().join("ledger/checkpoint").is_file());
+    assert!(place.directory().join("ledger/checkpoint").is_file());
     let report = writ_registry::verify_store(
         &file,
         &writ_registry::VerifyOptions::new(place.trust()),

@@ -3,7 +3,7 @@
 use writ_model::{Digest, EvidenceType, Subject, Timestamp};
 use writ_registry::{ExemptionAsk, ExemptionReply, ExemptionState, Store};
 
-use crate::common::{Place, START};
+use crate::common::{Place, START, each_database};
 
 fn ask(controls: &[&str]) -> ExemptionAsk {
     ExemptionAsk {
@@ -38,9 +38,9 @@ async fn facts(store: &Store) -> Vec<serde_json::Value> {
         .collect()
 }
 
-#[tokio::test]
-async fn a_second_person_grants_and_the_rules_read_it() {
-    let place = Place::new();
+each_database!(a_second_person_grants_and_the_rules_read_it);
+
+pub async fn a_second_person_grants_and_the_rules_read_it(place: Place) {
     let store = place.create().await;
     let (alice, bob) = (
         store.local_principal("alice").await.unwrap(),
@@ -123,9 +123,9 @@ async fn a_second_person_grants_and_the_rules_read_it() {
     assert_eq!(store.index_dump().await.unwrap(), dump);
 }
 
-#[tokio::test]
-async fn a_grant_is_never_longer_than_what_was_asked_for() {
-    let place = Place::new();
+each_database!(a_grant_is_never_longer_than_what_was_asked_for);
+
+async fn a_grant_is_never_longer_than_what_was_asked_for(place: Place) {
     let store = place.create().await;
     let (alice, bob) = (
         store.local_principal("alice").await.unwrap(),

@@ -8,7 +8,7 @@ use writ_ledger::SystemClock;
 use writ_model::{Severity, Timestamp};
 use writ_registry::{Query, Store, StoreOptions, fault};
 
-use crate::common::{Place, finding, scan_with};
+use crate::common::{Place, each_database, finding, scan_with};
 
 const CHILD: &str = "WRIT_REGISTRY_TEST_CHILD";
 
@@ -86,9 +86,9 @@ pub fn acknowledged(child: std::process::Child) -> (bool, Vec<String>) {
     (output.status.success(), ids)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_wherever_the_process_dies() {
-    let place = Place::new();
+each_database!(nothing_acknowledged_is_lost_wherever_the_process_dies);
+
+async fn nothing_acknowledged_is_lost_wherever_the_process_dies(place: Place) {
     let options = || StoreOptions::new(place.trust());
     Store::open(place.store(), options().create())
         .await
@@ -129,9 +129,9 @@ async fn nothing_acknowledged_is_lost_wherever_the_process_dies() {
     assert!(report.is_good(), "{:?}", report.failures);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_processes_record_at_once() {
-    let place = Place::new();
+each_database!(two_processes_record_at_once);
+
+async fn two_processes_record_at_once(place: Place) {
     let options = || StoreOptions::new(place.trust());
     Store::open(place.store(), options().create())
         .await
@@ -140,7 +140,7 @@ async fn two_processes_record_at_once() {
         .await
         .unwrap();
     // They begin by building the index together.
-    std::fs::remove_file(place.store().join("index.db")).unwrap();
+    place.drop_index().await;
     let children: Vec<_> = ["one", "two"]
         .iter()
         .map(|name| spawn(&place.store(), &place.trust(), name, 15, "", 0))

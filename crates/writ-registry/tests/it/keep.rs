@@ -108,8 +108,19 @@ async fn the_profile_that_binds_a_service_says_how_long() {
     assert_eq!(seconds_kept(&store, shared, store.now()), 2 * YEAR);
 }
 
+/// The part of a store's file that says that its locker is a bucket, made for it.
+pub fn bucket_section(place: &Place) -> Option<String> {
+    Some(new_bucket(place)?.0)
+}
+
 /// A store whose locker is a bucket: the file that names it, and the bucket.
 fn in_a_bucket(place: &Place) -> Option<(std::path::PathBuf, Bucket)> {
+    let (section, bucket) = new_bucket(place)?;
+    place.write_config(&section);
+    Some((place.config_file(), bucket))
+}
+
+fn new_bucket(place: &Place) -> Option<(String, Bucket)> {
     let bucket = shared::bucket::make(true)?;
     let server = shared::bucket::server().unwrap();
     let keys = place.dir.path().join("keys");
@@ -118,12 +129,10 @@ fn in_a_bucket(place: &Place) -> Option<(std::path::PathBuf, Bucket)> {
         "[default]\naws_access_key_id = test\naws_secret_access_key = test\n",
     )
     .unwrap();
-    let file = place.dir.path().join("store.toml");
-    let text = format!(
-        "version = 1\ndirectory = \"parts\"\n[locker]\ndriver = \"s3\"\n[locker.s3]\nbucket = \"{bucket}\"\nendpoint = \"{server}\"\ncredentials = {{ source = \"file\", path = \"{}\" }}\n",
+    let section = format!(
+        "[locker]\ndriver = \"s3\"\n[locker.s3]\nbucket = \"{bucket}\"\nendpoint = \"{server}\"\ncredentials = {{ source = \"file\", path = \"{}\" }}\n",
         keys.display()
     );
-    std::fs::write(&file, text).unwrap();
     let config = S3Config {
         endpoint: Some(server),
         credentials: Credentials::Static {
@@ -133,7 +142,7 @@ fn in_a_bucket(place: &Place) -> Option<(std::path::PathBuf, Bucket)> {
         },
         ..S3Config::new(bucket)
     };
-    Some((file, Bucket::open(&config).unwrap()))
+    Some((section, Bucket::open(&config).unwrap()))
 }
 
 /// The locks of all objects in the bucket, in days from now.

@@ -109,29 +109,64 @@ async fn apply(store: &Store, number: usize, step: &Step) {
     store.record(record).await.unwrap();
 }
 
+async fn lives_as_the_scans_say(place: Place, steps: &[Step]) {
+    let store = place.create().await;
+    for (number, step) in steps.iter().enumerate() {
+        apply(&store, number, step).await;
+    }
+    let query = FindingsQuery {
+        fixed_too: true,
+        ..FindingsQuery::default()
+    };
+    let found = store.open_findings(&query).await.unwrap();
+    let is: BTreeMap<(usize, u8), Life> = found
+        .into_iter()
+        .map(|f| {
+            let tool = usize::from(f.tool == "grype");
+            let name = f.rule.trim_start_matches("CVE-").parse().unwrap();
+            let life = Life {
+                open: f.open,
+                first: f.first_seen.micros(),
+                last: f.last_seen.micros(),
+                fixed: f.fixed_at.map(|at| at.micros()),
+                reopened: f.reopened,
+            };
+            ((tool, name), life)
+        })
+        .collect();
+    assert_eq!(is, model(steps));
+    let dump = store.index_dump().await.unwrap();
+    store.reindex(&mut |_, _| {}).await.unwrap();
+    assert_eq!(store.index_dump().await.unwrap(), dump);
+    store.close().await.unwrap();
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn findings_live_as_the_scans_say(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let place = Place::new();
-            let store = place.create().await;
-            for (number, step) in steps.iter().enumerate() {
-                apply(&store, number, step).await;
+        run(lives_as_the_scans_say(Place::new(), &steps));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn findings_live_as_the_scans_say_on_postgres(steps in steps()) {
+        run(async {
+            if let Some(place) = Place::on_postgres().await {
+                lives_as_the_scans_say(place, &steps).await;
             }
-            let query = FindingsQuery { fixed_too: true, ..FindingsQuery::default() };
-            let is: BTreeMap<(usize, u8), Life> = store.open_findings(&query).await.unwrap().into_iter().map(|f| {
-                let tool = usize::from(f.tool == "grype");
-                let name = f.rule.trim_start_matches("CVE-").parse().unwrap();
-                let fixed = f.fixed_at.map(|at| at.micros());
-                ((tool, name), Life { open: f.open, first: f.first_seen.micros(), last: f.last_seen.micros(), fixed, reopened: f.reopened })
-            }).collect();
-            assert_eq!(is, model(&steps));
-            let dump = store.index_dump().await.unwrap();
-            store.reindex(&mut |_, _| {}).await.unwrap();
-            assert_eq!(store.index_dump().await.unwrap(), dump);
         });
     }
 }

@@ -4,6 +4,7 @@
 
 mod backup;
 mod common;
+mod databases;
 mod door;
 mod exemptions;
 mod fault_loop;

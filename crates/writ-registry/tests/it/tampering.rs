@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use writ_model::Severity;
 use writ_registry::{FileCheck, IndexState, VerifyOptions, verify_file, verify_store};
 
-use crate::common::{Place, START, finding, scan};
+use crate::common::{Place, START, each_database, finding, scan};
 
 fn files(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -60,7 +60,7 @@ async fn any_changed_byte_of_ledger_or_locker_is_found_and_named() {
     };
     let mut tried = 0;
     for part in ["ledger", "locker"] {
-        for file in files(&place.store().join(part)) {
+        for file in files(&place.directory().join(part)) {
             let bytes = fs::read(&file).unwrap();
             let step = (bytes.len() / 12).max(1);
             for at in (0..bytes.len())
@@ -89,9 +89,9 @@ async fn any_changed_byte_of_ledger_or_locker_is_found_and_named() {
     assert!(check().await.is_good());
 }
 
-#[tokio::test]
-async fn a_missing_blob_names_evidence_and_file() {
-    let place = Place::new();
+each_database!(a_missing_blob_names_evidence_and_file);
+
+async fn a_missing_blob_names_evidence_and_file(place: Place) {
     let store = place.create().await;
     let recorded = store
         .record(scan("payments", START, &[finding("CVE-1", Severity::High)]))
@@ -127,27 +127,18 @@ async fn a_missing_blob_names_evidence_and_file() {
     );
 }
 
-#[tokio::test]
-async fn a_changed_index_is_reported_as_repairable() {
-    let place = Place::new();
+each_database!(a_changed_index_is_reported_as_repairable);
+
+async fn a_changed_index_is_reported_as_repairable(place: Place) {
     let store = place.create().await;
     store
         .record(scan("payments", START, &[finding("CVE-1", Severity::High)]))
         .await
         .unwrap();
     store.close().await.unwrap();
-    let index = place.store().join("index.db");
-    let bytes = fs::read(&index).unwrap();
-    let changed: Vec<u8> = String::from_utf8_lossy(&bytes)
-        .contains("about CVE-1")
-        .then(|| {
-            let at = bytes.windows(11).position(|w| w == b"about CVE-1").unwrap();
-            let mut changed = bytes.clone();
-            changed[at] = b'A';
-            changed
-        })
-        .unwrap();
-    fs::write(&index, changed).unwrap();
+    place
+        .execute("UPDATE findings SET title = 'about nothing'")
+        .await;
     let options = VerifyOptions::new(place.trust());
     let report = verify_store(&place.store(), &options, &mut |_, _, _| {})
         .await
@@ -167,9 +158,9 @@ async fn a_changed_index_is_reported_as_repairable() {
     assert_eq!(report.index, IndexState::Consistent);
 }
 
-#[tokio::test]
-async fn single_files_verify_offline() {
-    let place = Place::new();
+each_database!(single_files_verify_offline);
+
+async fn single_files_verify_offline(place: Place) {
     let store = place.create().await;
     let recorded = store.record(scan("payments", START, &[])).await.unwrap();
     let id = recorded.id.to_string();
@@ -200,7 +191,7 @@ async fn single_files_verify_offline() {
             ..
         }
     ));
-    let checkpoint = fs::read(place.store().join("ledger/checkpoint")).unwrap();
+    let checkpoint = fs::read(place.directory().join("ledger/checkpoint")).unwrap();
     let head = verify_file(&file("checkpoint", &checkpoint), &store)
         .await
         .unwrap();

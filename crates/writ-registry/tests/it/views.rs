@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use writ_model::{Digest, Severity, State, StateCounts, Timestamp};
 use writ_registry::{EventQuery, FindingsFilter, NewRecord, Standing, Store};
 
-use crate::common::{Place, START, finding, scan_with, statement_about};
+use crate::common::{Place, START, each_database, finding, scan_with, statement_about};
 
 fn commit(number: u64) -> String {
     format!("{number:040x}")
@@ -69,9 +69,19 @@ async fn record(store: &Store, record: NewRecord) -> u64 {
     store.record(record).await.unwrap().index
 }
 
-#[tokio::test]
-async fn parts_of_a_list_join_without_gap_or_overlap() {
-    let place = Place::new();
+/// All of these, one after the other.
+pub async fn all(make: &impl AsyncFn() -> Place) {
+    parts_of_a_list_join_without_gap_or_overlap(make().await).await;
+    an_instant_gives_the_ledger_size_of_that_time(make().await).await;
+    commits_belong_to_the_change_that_a_review_names(make().await).await;
+    the_newest_decision_of_each_place_carries_its_states(make().await).await;
+    findings_are_counted_once_per_service_and_as_of_a_size(make().await).await;
+    the_text_of_a_search_is_text(make().await).await;
+}
+
+each_database!(parts_of_a_list_join_without_gap_or_overlap);
+
+async fn parts_of_a_list_join_without_gap_or_overlap(place: Place) {
     let store = place.create().await;
     for number in 0..7 {
         record(&store, run("a", &commit(number), START)).await;
@@ -98,9 +108,9 @@ async fn parts_of_a_list_join_without_gap_or_overlap() {
     assert_eq!(seen, [12, 10, 8, 6, 4, 2, 0]);
 }
 
-#[tokio::test]
-async fn an_instant_gives_the_ledger_size_of_that_time() {
-    let place = Place::new();
+each_database!(an_instant_gives_the_ledger_size_of_that_time);
+
+async fn an_instant_gives_the_ledger_size_of_that_time(place: Place) {
     let store = place.create().await;
     let at = |seconds: i64| Timestamp::from_micros(START + seconds * 1_000_000);
     assert_eq!(store.size_at(at(0)).await.unwrap(), 0);
@@ -116,9 +126,9 @@ async fn an_instant_gives_the_ledger_size_of_that_time() {
     assert_eq!(store.indexed().await.unwrap(), 5);
 }
 
-#[tokio::test]
-async fn commits_belong_to_the_change_that_a_review_names() {
-    let place = Place::new();
+each_database!(commits_belong_to_the_change_that_a_review_names);
+
+async fn commits_belong_to_the_change_that_a_review_names(place: Place) {
     let store = place.create().await;
     record(&store, run("a", &commit(1), START)).await;
     let before = record(&store, run("a", &commit(2), START)).await + 1;
@@ -167,9 +177,9 @@ async fn commits_belong_to_the_change_that_a_review_names() {
     assert_eq!(store.index_dump().await.unwrap(), dump);
 }
 
-#[tokio::test]
-async fn the_newest_decision_of_each_place_carries_its_states() {
-    let place = Place::new();
+each_database!(the_newest_decision_of_each_place_carries_its_states);
+
+async fn the_newest_decision_of_each_place_carries_its_states(place: Place) {
     let store = place.create().await;
     record(
         &store,
@@ -229,9 +239,9 @@ async fn the_newest_decision_of_each_place_carries_its_states() {
     );
 }
 
-#[tokio::test]
-async fn findings_are_counted_once_per_service_and_as_of_a_size() {
-    let place = Place::new();
+each_database!(findings_are_counted_once_per_service_and_as_of_a_size);
+
+async fn findings_are_counted_once_per_service_and_as_of_a_size(place: Place) {
     let store = place.create().await;
     let (x, y, z) = (
         finding("x", Severity::High),
@@ -329,9 +339,9 @@ async fn findings_are_counted_once_per_service_and_as_of_a_size() {
     );
 }
 
-#[tokio::test]
-async fn the_text_of_a_search_is_text() {
-    let place = Place::new();
+each_database!(the_text_of_a_search_is_text);
+
+async fn the_text_of_a_search_is_text(place: Place) {
     let store = place.create().await;
     let odd = finding("100%_sure!'--", Severity::High);
     record(

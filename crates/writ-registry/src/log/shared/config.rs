@@ -1,14 +1,13 @@
 //! The shared log as a store's file names it.
 
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use sqlx::postgres::PgConnectOptions;
+
 use toml::Spanned;
 use writ_ledger::{DirectoryStore, SystemClock};
 use writ_locker::s3::{Bucket, S3Config};
@@ -16,6 +15,7 @@ use writ_model::Span;
 
 use super::schema::is_schema_name;
 use super::{BucketTiles, SharedLog, SharedOptions, Tiles};
+pub use crate::db::postgres::Address;
 use crate::error::{RegistryError, Result};
 
 /// How long another process may hold the lock of a directory of tiles.
@@ -46,27 +46,6 @@ pub struct SharedConfig {
     pub retention: Option<Span>,
     /// Times and limits.
     pub options: SharedOptions,
-}
-
-/// Where the address of a database stands.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Address {
-    /// In the store's file, without a password.
-    Plain(String),
-    /// In a file that only its owner should read.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Variable(String),
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(_) => f.write_str("in the configuration"),
-            Self::File(path) => write!(f, "in {}", path.display()),
-            Self::Variable(name) => write!(f, "in ${name}"),
-        }
-    }
 }
 
 /// Where tiles are.
@@ -148,7 +127,7 @@ impl Section {
             (Some(url), None, None) => {
                 let place = url.span();
                 let url = url.into_inner();
-                if holds_password(&url) {
+                if Address::holds_password(&url) {
                     let problem = "the url holds a password; put the url into a file that only Writ may read and name it with url_file, or into a variable and name it with url_env";
                     return Err((place, problem.to_owned()));
                 }
@@ -227,56 +206,6 @@ fn bounded(
     }
 }
 
-/// Whether an address carries what must not stand in a file that everybody may read.
-fn holds_password(url: &str) -> bool {
-    let account = url
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split(['/', '?', '#']).next())
-        .and_then(|authority| authority.rsplit_once('@'))
-        .map_or("", |(account, _)| account);
-    account.contains(':') || url.contains("password=")
-}
-
-impl Address {
-    /// How connections are made. Reads the file or the variable now; the address is never part of
-    /// a message.
-    fn options(&self) -> Result<PgConnectOptions> {
-        let wrong = |path: PathBuf, problem: &str| RegistryError::Config {
-            path,
-            problem: problem.to_owned(),
-        };
-        let (place, address) = match self {
-            Self::Plain(address) => (PathBuf::from("ledger.url"), address.clone()),
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| RegistryError::io("read", path, e))?;
-                (path.clone(), text)
-            }
-            Self::Variable(name) => {
-                let place = PathBuf::from(format!("${name}"));
-                match std::env::var(name) {
-                    Ok(text) => (place, text),
-                    Err(_) => {
-                        return Err(wrong(
-                            place,
-                            "the store's file takes the database's address from this variable, which is not set",
-                        ));
-                    }
-                }
-            }
-        };
-        let address = address.trim();
-        let known = address.starts_with("postgres://") || address.starts_with("postgresql://");
-        match PgConnectOptions::from_str(address) {
-            Ok(options) if known => Ok(options),
-            _ => Err(wrong(
-                place,
-                "it does not hold an address of the form postgres://user@host/database",
-            )),
-        }
-    }
-}
-
 impl SharedLog {
     /// The log that a store's file names.
     ///
@@ -299,7 +228,7 @@ impl SharedLog {
             }
         };
         Self::new(
-            config.address.options()?,
+            config.address.options("ledger.url")?,
             &config.schema,
             tiles,
             config.options.clone(),
