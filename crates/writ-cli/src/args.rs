@@ -49,7 +49,7 @@ Manage
   control     list, show, test or lint the controls of the bundle
   tool        list, install or lock the scanners
   hook        install or uninstall the git hook
-  server      back up or restore a store
+  server      back up, restore or reindex a store
   spool       list, deliver, export or import evidence that waits for its store
   ledger      prove entries, gather cosignatures, publish or follow a log
   witness     remember other logs and cosign what extends them

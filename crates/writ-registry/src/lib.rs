@@ -53,6 +53,7 @@ pub use keep::{Periods, Retention};
 pub use ops::HeldCheckpoint;
 pub use read::{EvidenceSet, MIN_PREFIX, Record, Stats};
 pub use record::{Blob, BlobBody, Input, NewRecord, Recorded};
+pub use reindex::{Compared, Rebuilt};
 pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
 pub use trust::{PREVIEW_ENVIRONMENT, Trust};
 pub use verify::{

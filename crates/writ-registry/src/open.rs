@@ -110,11 +110,13 @@ impl Store {
         match (rebuild, store.options.read_only) {
             // What cannot be written is computed in memory.
             (true, true) => store.project_in_memory().await?,
+            (_, false) if store.options.rebuilding => {}
             (true, false) => store.build_first().await?,
             (false, false) => store.catch_up_if_free().await?,
             (false, true) => {}
         }
-        if !store.options.read_only {
+        // Which profile binds a service is read from the index.
+        if !store.options.read_only && !store.options.rebuilding {
             store.settle_locks().await?;
         }
         if origin.is_some() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::RwLockReadGuard;
 
 use crate::error::{RegistryError, Result};
@@ -19,6 +20,34 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Entries that may be missing when the last step begins, during which nobody else writes.
 const NEAR: u64 = 2_000;
 
+/// What a rebuild found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rebuilt {
+    /// Entries in the new index.
+    pub entries: u64,
+    /// Entries of an interrupted rebuild that were there already.
+    pub resumed: u64,
+    /// How the index that was in use compares with the new one; `None` when nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Compared>,
+}
+
+/// How an index that was in use compares with what ledger and locker say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Compared {
+    /// The same, row for row.
+    Same,
+    /// There was none that could be read.
+    Absent,
+    /// It differed; the new one is right.
+    Differs {
+        /// The first row that differs, or why the rest could not be read.
+        line: String,
+    },
+}
+
 impl Store {
     /// Rebuilds the index from ledger and locker. Readers and writers go on with the old one until
     /// both are exchanged in one step. What an interrupted build did is kept and continued.
@@ -27,6 +56,19 @@ impl Store {
     /// # Errors
     /// The ledger cannot be read, or another process is rebuilding the index.
     pub async fn reindex(&self, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<()> {
+        self.rebuild(false, progress).await.map(|_| ())
+    }
+
+    /// As [`Store::reindex`]; with `compare` it also says whether the index that was in use said
+    /// the same as the new one, as of one ledger size, while others go on recording.
+    ///
+    /// # Errors
+    /// As [`Store::reindex`].
+    pub async fn rebuild(
+        &self,
+        compare: bool,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Rebuilt> {
         self.writable()?;
         let build = self
             .begin_build()
@@ -34,7 +76,7 @@ impl Store {
             .ok_or_else(|| RegistryError::Building {
                 path: self.home.place().to_owned(),
             })?;
-        self.build(build, progress).await
+        self.build(build, compare, progress).await
     }
 
     /// Builds the index when there is none, or takes the one that another process is building.
@@ -46,7 +88,8 @@ impl Store {
                 return Ok(());
             }
             if let Some(build) = build {
-                return self.build(build, &mut |_, _| {}).await;
+                self.build(build, false, &mut |_, _| {}).await?;
+                return Ok(());
             }
         }
     }
@@ -59,8 +102,14 @@ impl Store {
     async fn build(
         &self,
         mut build: Build,
+        compare: bool,
         progress: &mut (dyn FnMut(u64, u64) + Send),
-    ) -> Result<()> {
+    ) -> Result<Rebuilt> {
+        let mut done = Rebuilt {
+            entries: 0,
+            resumed: build.index.position().await?.size,
+            compared: None,
+        };
         loop {
             let view = self.log.view().await?;
             let end = view.size();
@@ -70,6 +119,9 @@ impl Store {
             let view = self.log.view().await?;
             if view.size() > end + NEAR {
                 continue;
+            }
+            if compare && done.compared.is_none() {
+                done.compared = Some(self.compare(&build.index, progress).await?);
             }
             build = match self.exchange(build, progress).await? {
                 Swap::Done => break,
@@ -82,7 +134,45 @@ impl Store {
             ));
         }
         self.home.tidy();
-        Ok(())
+        done.entries = self.index().await?.position().await?.size;
+        Ok(done)
+    }
+
+    /// Compares the index in use with one that was built anew, at one ledger size.
+    async fn compare(
+        &self,
+        fresh: &Index,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Compared> {
+        let used = self.index().await?;
+        if used.is_in_memory() {
+            return Ok(Compared::Absent);
+        }
+        let compared = async {
+            loop {
+                // Others may fill the one in use further: what is compared is this moment of it.
+                let (moment, at) = used.moment().await?;
+                let built = fresh.position().await?.size;
+                let view = self.log.view().await?;
+                if at.size >= built {
+                    self.project(fresh, view, at.size, progress).await?;
+                    return used.difference_at(moment, fresh).await;
+                }
+                drop(moment);
+                self.project(&used, view, built, &mut |_, _| {}).await?;
+            }
+        };
+        Ok(match compared.await {
+            Ok(None) => Compared::Same,
+            Ok(Some(line)) => Compared::Differs { line },
+            // It cannot be read on: that is what it is rebuilt for.
+            Err(RegistryError::Index { path, source }) if path == used.place() => {
+                Compared::Differs {
+                    line: source.to_string(),
+                }
+            }
+            Err(error) => return Err(error),
+        })
     }
 
     /// The last step: nobody appends while the last entries are applied and the names exchanged.

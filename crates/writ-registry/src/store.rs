@@ -45,6 +45,9 @@ pub struct StoreOptions {
     /// Open a ledger that is shorter than one that was seen here, to record that the loss is
     /// accepted. Default: no.
     pub accept_rollback: bool,
+    /// The index will be rebuilt at once: open without looking after the one that is there.
+    /// Default: no.
+    pub rebuilding: bool,
     /// How long the bytes behind evidence are kept.
     pub retention: Retention,
 }
@@ -60,6 +63,7 @@ impl StoreOptions {
             trust: trust.into(),
             lock_timeout: Duration::from_secs(30),
             accept_rollback: false,
+            rebuilding: false,
             retention: Retention::default(),
         }
     }
@@ -75,6 +79,13 @@ impl StoreOptions {
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
+        self
+    }
+
+    /// To call [`Store::rebuild`] next: an index that is missing or damaged is left for it.
+    #[must_use]
+    pub fn rebuilding(mut self) -> Self {
+        self.rebuilding = true;
         self
     }
 

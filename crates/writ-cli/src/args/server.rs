@@ -18,6 +18,15 @@ pub enum ServerCommand {
         after_help = "Examples:\n  writ server restore /mnt/backup/writ --list\n  writ server restore /mnt/backup/writ --to /var/lib/writ/store\n  writ server restore /mnt/backup/writ --to /var/lib/writ/store --accept-rollback --reason \"disk lost, newest backup\""
     )]
     Restore(RestoreArgs),
+    /// Rebuild the index from ledger and locker while everybody goes on; interrupted, it goes on where it was.
+    #[command(
+        after_help = "Examples:\n  writ server reindex\n  writ server reindex --verify        answers 1 when the index in use said something else"
+    )]
+    Reindex {
+        /// Compare the index that was in use with the new one, row for row.
+        #[arg(long)]
+        verify: bool,
+    },
     /// Record that entries of this store are lost for good, and go on without them.
     #[command(
         name = "accept-rollback",

@@ -1,4 +1,6 @@
-//! `writ server …`: backup, restore, and accepting a loss.
+//! `writ server …`: backup, restore, rebuilding the index, and accepting a loss.
+
+mod reindex;
 
 use std::path::Path;
 
@@ -31,6 +33,7 @@ pub async fn run(context: &Context, command: &ServerCommand) -> Result<u8, EdgeE
         ServerCommand::Backup(args) => back_up(context, args).await,
         ServerCommand::Restore(args) if args.list => list(context, &args.from),
         ServerCommand::Restore(args) => bring_back(context, args).await,
+        ServerCommand::Reindex { verify } => return reindex::run(context, *verify).await,
         ServerCommand::AcceptRollback { reason } => accept(context, reason).await,
     }?;
     Ok(0)

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 51] = [
+const VERBS: [&str; 52] = [
     "init",
     "check",
     "run",
@@ -34,6 +34,7 @@ const VERBS: [&str; 51] = [
     "hook uninstall",
     "server backup",
     "server restore",
+    "server reindex",
     "server accept-rollback",
     "spool list",
     "spool deliver",
@@ -62,7 +63,7 @@ const VERBS: [&str; 51] = [
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..44] {
+    for verb in &VERBS[..45] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);

@@ -9,6 +9,7 @@ mod edges;
 mod help;
 mod ledger;
 mod locker;
+mod reindex;
 mod sandbox;
 mod spool;
 mod tools;

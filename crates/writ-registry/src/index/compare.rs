@@ -3,18 +3,34 @@
 
 use futures_util::TryStreamExt as _;
 
-use super::{Index, schema};
-use crate::db::sql;
+use super::{Index, Position, position_of, schema};
+use crate::db::{Tx, sql};
 use crate::error::Result;
 
 impl Index {
     /// The first row in which this index differs from `other`; both must stand at one position.
     /// `None` when they say the same.
     pub(crate) async fn difference(&self, other: &Self) -> Result<Option<String>> {
-        let (mut ours, mut theirs) = (
-            self.db().snapshot().await.map_err(|e| self.failed(e))?,
-            other.db().snapshot().await.map_err(|e| other.failed(e))?,
-        );
+        let (moment, _) = self.moment().await?;
+        self.difference_at(moment, other).await
+    }
+
+    /// The index as it is now, whatever others write meanwhile, and where it stands.
+    pub(crate) async fn moment(&self) -> Result<(Tx, Position)> {
+        let moment = async {
+            let mut moment = self.db().snapshot().await?;
+            let rows = moment
+                .conn()
+                .fetch_all(sql("SELECT key, value FROM meta ORDER BY key"))
+                .await?;
+            sqlx::Result::Ok((moment, position_of(&rows)?.unwrap_or_default()))
+        };
+        moment.await.map_err(|e| self.failed(e))
+    }
+
+    /// As [`Index::difference`], of one moment of this index.
+    pub(crate) async fn difference_at(&self, mut ours: Tx, other: &Self) -> Result<Option<String>> {
+        let mut theirs = other.db().snapshot().await.map_err(|e| other.failed(e))?;
         let (mut ours, mut theirs) = (ours.conn(), theirs.conn());
         for (table, order) in schema::TABLES {
             // How far each is, is compared by the caller.
@@ -35,7 +51,10 @@ impl Index {
                 match (is, ought) {
                     (None, None) => break,
                     (Some(is), Some(ought)) if is == ought => {}
-                    (Some(is), _) => return Ok(Some(format!("{table}{}", cut(&is)))),
+                    (Some(is), ought) => {
+                        let ought = ought.unwrap_or_default();
+                        return Ok(Some(format!("{table}{}", around(&is, &ought))));
+                    }
                     (None, Some(ought)) => {
                         return Ok(Some(format!("{table} lacks{}", cut(&ought))));
                     }
@@ -49,3 +68,22 @@ impl Index {
 fn cut(line: &str) -> String {
     line.chars().take(200).collect()
 }
+
+/// The beginning of a row, which names it, and the place where it begins to differ.
+fn around(is: &str, ought: &str) -> String {
+    let same: usize = is
+        .chars()
+        .zip(ought.chars())
+        .take_while(|(is, ought)| is == ought)
+        .map(|(same, _)| same.len_utf8())
+        .sum();
+    let at = is[..same].rfind(' ').unwrap_or(0);
+    let name: String = is.chars().take(NAME).collect();
+    if at <= name.len() {
+        return cut(is);
+    }
+    format!("{name} …{}", cut(&is[at..]))
+}
+
+/// Characters of a row that name it.
+const NAME: usize = 60;

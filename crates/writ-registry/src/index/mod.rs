@@ -28,6 +28,9 @@ use crate::error::{RegistryError, Result};
 pub(crate) use project::{Event, Projected, Recorded, may_answer};
 pub(crate) use streams::{FindingsSource, signed};
 
+/// The place of an index that is in no file.
+const IN_MEMORY: &str = ":memory:";
+
 /// Where the projector stands, and on which ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Position {
@@ -129,11 +132,16 @@ impl Index {
 
     /// An empty index in memory.
     pub(crate) async fn in_memory(origin: &str) -> Result<Self> {
-        let place = PathBuf::from(":memory:");
+        let place = PathBuf::from(IN_MEMORY);
         let db = Db::in_memory()
             .await
             .map_err(|e| RegistryError::index(&place, e))?;
         Self::create(db, place, None, None, origin).await
+    }
+
+    /// Whether it stands in for one that is not there.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.place == Path::new(IN_MEMORY)
     }
 
     /// An empty index in a new file, for comparing.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use writ_model::Severity;
 use writ_registry::backup::{Acceptance, BackupOptions, accept_rollback};
-use writ_registry::{EventQuery, NewRecord, Query, RegistryError, Store, db};
+use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store, db};
 
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
@@ -447,4 +447,47 @@ async fn who_has_the_old_index_open_goes_on_and_finds_the_new_one(place: Place) 
     assert_eq!(second.index_dump().await.unwrap(), dump);
     first.close().await.unwrap();
     second.close().await.unwrap();
+}
+
+each_database!(a_rebuild_says_whether_the_index_in_use_was_right);
+
+async fn a_rebuild_says_whether_the_index_in_use_was_right(place: Place) {
+    let store = place.create().await;
+    for service in ["payments", "billing"] {
+        store.record(scan(service, START, &[])).await.unwrap();
+    }
+    let rebuilt = store.rebuild(true, &mut |_, _| {}).await.unwrap();
+    let (entries, resumed) = (rebuilt.entries, rebuilt.resumed);
+    assert_eq!(
+        (entries, resumed, rebuilt.compared),
+        (2, 0, Some(Compared::Same))
+    );
+    place
+        .execute("UPDATE evidence SET service = 'nothing' WHERE service = 'billing'")
+        .await;
+    let rebuilt = store.rebuild(true, &mut |_, _| {}).await.unwrap();
+    let Some(Compared::Differs { line }) = rebuilt.compared else {
+        panic!("{rebuilt:?}");
+    };
+    assert!(line.contains("nothing"), "{line}");
+    // It is right now, and nobody asks.
+    let rebuilt = store.rebuild(false, &mut |_, _| {}).await.unwrap();
+    assert_eq!(rebuilt.compared, None);
+    store.close().await.unwrap();
+
+    // Without an index the rebuild is the first to make one.
+    place.drop_index().await;
+    let options = place.options().rebuilding();
+    let store = Store::open(place.store(), options).await.unwrap();
+    let mut told = Vec::new();
+    let rebuilt = store
+        .rebuild(true, &mut |done, total| told.push((done, total)))
+        .await
+        .unwrap();
+    assert_eq!(rebuilt.compared, Some(Compared::Absent));
+    assert_eq!(told, [(2, 2)]);
+    store.close().await.unwrap();
+    let store = place.open().await;
+    assert_eq!(store.stats().await.unwrap().indexed, 2);
+    store.close().await.unwrap();
 }
