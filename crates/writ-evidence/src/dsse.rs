@@ -14,7 +14,7 @@ mod verify;
 
 pub use envelope::{Envelope, EnvelopeError, Signature};
 pub use memo::Memo;
-pub use verify::{Verified, VerifyError, verify, verify_with};
+pub use verify::{Verified, VerifyError, is_signed_by, verify, verify_with};
 
 use crate::key::{KeyError, Signer};
 

@@ -16,7 +16,7 @@ mod trust;
 
 pub use file::{
     PrivateKeyFile, load_private_key, open_private_key, read_private_key, save_private_key,
-    save_sealed_key,
+    save_private_pem, save_sealed_key, sealed_pem,
 };
 pub use passphrase::{Passphrase, PassphraseSource};
 pub use public::{Algorithm, EcdsaEncoding, KeyId, PublicKey};

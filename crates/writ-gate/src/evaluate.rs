@@ -78,6 +78,8 @@ pub struct IssuedWrit {
     pub id: WritId,
     /// Until when a deployment may begin.
     pub expires_at: Timestamp,
+    /// Signed by the key that only environment `local` believes.
+    pub preview: bool,
 }
 
 /// Why nothing could be decided.
@@ -407,17 +409,15 @@ async fn issue(
         verifier: format!("urn:writ:store:{}", store.origin()),
         resource_uri: format!("urn:writ:service:{}", release.service),
         expires_at,
-        preview: true,
+        preview: !store.issues_writs_for(&release.environment),
     };
     let summary = writ(decision, id, &terms)?;
-    let signer = store.trust().preview_writs()?;
-    let (_, envelope) = Statement::new(subjects(release), summary).sign(&signer)?;
-    let recorded = store
-        .record(NewRecord::envelope(envelope.to_canonical_json()))
-        .await?;
+    let payload = Statement::new(subjects(release), summary).to_payload()?;
+    let recorded = store.record_writ(&release.environment, payload).await?;
     Ok(IssuedWrit {
         id: WritId::from_digest(recorded.id.digest()),
         expires_at,
+        preview: terms.preview,
     })
 }
 

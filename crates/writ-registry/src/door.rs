@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use writ_ledger::Clock;
 use writ_locker::Locker;
-use writ_model::Digest;
+use writ_model::{Digest, Timestamp};
 
 use crate::error::{RegistryError, Result};
 use crate::fault;
@@ -21,7 +21,7 @@ use crate::item::Reader;
 use crate::log::{Log, LogView, LogWriter};
 use crate::open::mark;
 use crate::store::{Store, StoreOptions};
-use crate::trust::Trust;
+use crate::trust::{LogSigning, Trust};
 
 /// Idle time after which the lock is given back.
 const IDLE: Duration = Duration::from_millis(200);
@@ -52,6 +52,10 @@ struct Lease {
     writer: Arc<dyn LogWriter>,
     opened: Instant,
     used: Instant,
+    /// The state of the trust directory by which the writer's keys were chosen.
+    generation: u64,
+    /// When other keys will sign: the end of an overlap.
+    until: Option<Timestamp>,
 }
 
 impl Door {
@@ -66,12 +70,21 @@ impl Door {
     }
 
     /// Makes the ledger of a new store.
-    pub(crate) async fn create(&mut self, origin: &str, trust: &Trust) -> Result<()> {
+    pub(crate) async fn create(&mut self, origin: &str, trust: &Arc<Trust>) -> Result<()> {
         self.open(origin, trust).await.map(|_| ())
     }
 
-    async fn open(&mut self, origin: &str, trust: &Trust) -> Result<Arc<dyn LogWriter>> {
-        let signers = trust.log_signers(origin)?;
+    async fn open(&mut self, origin: &str, trust: &Arc<Trust>) -> Result<Arc<dyn LogWriter>> {
+        let generation = trust.generation();
+        let last = match self.log.exists().await? {
+            true => last_recorded(self.log.view().await?).await?,
+            false => None,
+        };
+        let now = Timestamp::from_micros(self.clock.now_micros());
+        // A sealed key asks for a passphrase, and opening it takes a while.
+        let (name, keys) = (origin.to_owned(), Arc::clone(trust));
+        let LogSigning { signers, until } =
+            tokio::task::spawn_blocking(move || keys.log_signing(&name, last, now)).await??;
         let writer = self
             .log
             .writer(origin, signers, Arc::clone(&self.clock), self.lock_timeout)
@@ -81,8 +94,17 @@ impl Door {
             writer: Arc::clone(&writer),
             opened: now,
             used: now,
+            generation,
+            until,
         });
         Ok(writer)
+    }
+
+    /// Whether the keys that sign are not those that should, at `now`.
+    fn has_stale_keys(&self, trust: &Trust, now: Timestamp) -> bool {
+        self.lease.as_ref().is_some_and(|lease| {
+            lease.generation != trust.generation() || lease.until.is_some_and(|until| until <= now)
+        })
     }
 
     /// Integrates what is pending and lets other writers in.
@@ -96,6 +118,24 @@ impl Door {
         }
         Ok(())
     }
+}
+
+/// When the last entry was recorded; `None` in an empty log.
+pub(crate) async fn last_recorded(view: Arc<dyn LogView>) -> Result<Option<Timestamp>> {
+    let size = view.size();
+    recorded_before(view, size).await
+}
+
+/// When the entry before `size` was recorded; `None` for none.
+pub(crate) async fn recorded_before(
+    view: Arc<dyn LogView>,
+    size: u64,
+) -> Result<Option<Timestamp>> {
+    let Some(last) = size.checked_sub(1) else {
+        return Ok(None);
+    };
+    let entry = tokio::task::spawn_blocking(move || view.read(last)).await??;
+    Ok(Some(Timestamp::from_micros(entry.recorded_at())))
 }
 
 /// Findings blobs from the locker.
@@ -133,6 +173,10 @@ impl Store {
     pub(crate) async fn enter(&self, door: &mut Door) -> Result<Arc<dyn LogWriter>> {
         self.writable()?;
         let now = Instant::now();
+        self.trust.refresh()?;
+        if door.has_stale_keys(&self.trust, self.now()) {
+            door.release().await?;
+        }
         if let Some(lease) = &mut door.lease {
             if !self.log.takes_turns() || now.duration_since(lease.opened) < TURN {
                 lease.used = now;
@@ -150,6 +194,8 @@ impl Store {
     /// Brings the index up to what a view of the log shows.
     pub(crate) async fn follow(&self, view: Arc<dyn LogView>) -> Result<()> {
         let end = view.size();
+        // Who appended these entries may have changed keys before.
+        self.trust.refresh()?;
         let index = self.index().await?;
         self.project(&index, view, end, &mut |_, _| {}).await?;
         self.reached.fetch_max(end, Ordering::SeqCst);
@@ -222,10 +268,7 @@ impl Store {
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> Result<()> {
         let findings = LockerFindings(Arc::clone(&self.locker));
-        let reader = Arc::new(Reader::new(
-            self.trust.keys().clone(),
-            Arc::clone(&self.locker),
-        ));
+        let reader = Arc::new(self.reader());
         let mut next = index.position().await?.size;
         let read = |from: u64| {
             let (view, reader) = (Arc::clone(&view), Arc::clone(&reader));

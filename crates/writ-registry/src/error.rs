@@ -122,6 +122,14 @@ pub enum RegistryError {
         /// The index.
         path: PathBuf,
     },
+    /// A change of keys is not possible. Nothing was changed.
+    #[error("{problem}; {remedy}")]
+    KeyChange {
+        /// What stands against it.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The bytes to record are not an acceptable statement or envelope.
     #[error("statement {position} was refused: {reason}; nothing was recorded")]
     Refused {

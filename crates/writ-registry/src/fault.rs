@@ -17,6 +17,15 @@ pub const POINTS: &[&str] = &[
     "reindex.swapped",
 ];
 
+/// The points of a change of keys, in the order of a hand-over.
+pub const KEY_POINTS: &[&str] = &[
+    "key.intended",
+    "key.file",
+    "key.recorded",
+    "key.trusted",
+    "key.done",
+];
+
 /// The points of putting one statement with a file into a spool.
 pub const SPOOL_POINTS: &[&str] = &[
     "spool.start",

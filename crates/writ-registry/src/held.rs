@@ -55,7 +55,7 @@ pub(crate) fn outside(trust: &Trust, origin: &str) -> Result<Option<HeldCheckpoi
     let signed = SignedCheckpoint::parse(&bytes)
         .map_err(|e| wrong(format!("it is no signed checkpoint: {e}")))?;
     let checkpoint = signed
-        .verify_any(&trust.log_keys(origin)?.as_of_then())
+        .verify_any(&trust.log_keys(origin, None)?)
         .map_err(|e| wrong(format!("no log key that is trusted here signed it: {e}")))?;
     let held_at = fs::metadata(&path)
         .and_then(|file| file.modified())

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use writ_evidence::Envelope;
-use writ_evidence::dsse::{self, Verified};
-use writ_evidence::key::{KeyId, TrustedKeys};
+use writ_evidence::dsse::{self, Memo, Verified};
+use writ_evidence::key::{KeyId, Refusal, TrustedKey, TrustedKeys};
 use writ_evidence::predicate::{PredicateType, VerificationSummary};
 use writ_evidence::reference::{self, Holds, Reference};
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
@@ -58,9 +58,26 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(keys: TrustedKeys, locker: Arc<dyn Locker>) -> Self {
+    pub(crate) fn new(keys: Arc<TrustedKeys>, locker: Arc<dyn Locker>) -> Self {
         let opener = Opener::new(keys);
         Self { opener, locker }
+    }
+
+    /// With what was verified before: no signature is computed twice.
+    pub(crate) fn remembering(self, memo: &Arc<Memo>) -> Self {
+        Self {
+            opener: self.opener.remembering(memo),
+            ..self
+        }
+    }
+
+    /// The trusted keys that did sign, each with why its signature does not count at `at`.
+    pub(crate) fn refused_keys(
+        &self,
+        envelope: &Envelope,
+        at: Timestamp,
+    ) -> Vec<(&TrustedKey, Refusal<'_>)> {
+        self.opener.refused_keys(envelope, at)
     }
 
     /// The payload of an envelope that a key trusted at `at` signed for what it says.

@@ -22,6 +22,7 @@ mod held;
 mod index;
 mod item;
 mod keep;
+pub mod keys;
 pub mod log;
 mod open;
 mod ops;
@@ -55,7 +56,7 @@ pub use read::{EvidenceSet, MIN_PREFIX, Record, Stats};
 pub use record::{Blob, BlobBody, Input, NewRecord, Recorded};
 pub use reindex::{Compared, Rebuilt};
 pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
-pub use trust::{PREVIEW_ENVIRONMENT, Trust};
+pub use trust::{KeyAccess, KeyEntry, PREVIEW_ENVIRONMENT, Trust};
 pub use verify::{
     Checked, Failure, FileCheck, IndexState, ReceiptTrust, VerifyOptions, VerifyReport,
     verify_file, verify_receipt, verify_store,

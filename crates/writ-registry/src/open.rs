@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{Mutex, RwLock};
-use writ_ledger::LedgerError;
+use writ_ledger::{LedgerError, SignedCheckpoint};
 use writ_locker::{FsLocker, Locker, S3Locker};
-use writ_model::{Digest, LedgerHead};
+use writ_model::{Digest, LedgerHead, Timestamp};
 
 use crate::config::{DatabaseConfig, LockerConfig, StoreConfig};
 use crate::db::Access;
-use crate::door::Door;
+use crate::door::{Door, recorded_before};
 use crate::error::{RegistryError, Result};
 use crate::held;
 use crate::index::home::Home;
 use crate::index::{Index, Position};
+use crate::keys::belief;
 use crate::log::{self, Log, LogView};
 use crate::ops::Ops;
 use crate::store::{Store, StoreOptions, StorePaths};
@@ -51,7 +52,12 @@ impl Store {
         } else {
             Some(new_store(config, &paths, log.as_ref(), &options).await?)
         };
-        let mut trust = Trust::open(&options.trust, options.create && origin.is_some())?;
+        let trust = Trust::open_with(
+            &options.trust,
+            options.create && origin.is_some(),
+            options.keys.clone(),
+        )?;
+        let trust = Arc::new(trust);
         let door = Arc::new(Mutex::new(Door::new(Arc::clone(&log), &options)));
         if let Some(origin) = &origin {
             trust.add_ledger(origin)?;
@@ -86,7 +92,7 @@ impl Store {
             }
         }
         let home = Home::new(config);
-        let index = open_index(&home, log.as_ref(), &head, options.read_only).await?;
+        let index = open_index(&home, log.as_ref(), &head, &trust, options.read_only).await?;
         let (index, rebuild) = match index {
             Some(index) => (index, false),
             None => (Index::in_memory(&head.origin).await?, true),
@@ -97,6 +103,8 @@ impl Store {
             options,
             origin: head.origin,
             trust,
+            memo: Arc::default(),
+            believed: AtomicU64::new(0),
             log,
             locker,
             home,
@@ -123,6 +131,11 @@ impl Store {
             // Who makes a store may write to it, and so keeps others from it.
             store.release_when_idle();
         }
+        if !store.options.rebuilding {
+            store.believe().await?;
+            // A change of keys that a crash left half-done is met again, and reported, by the next record.
+            let _ = store.finish_change().await;
+        }
         Ok(store)
     }
 }
@@ -132,6 +145,8 @@ impl Store {
 pub(crate) struct TrustedHead {
     pub origin: String,
     pub head: LedgerHead,
+    /// When its last entry was recorded, if it has one.
+    pub last: Option<Timestamp>,
 }
 
 /// Reads the checkpoint and checks it against the trusted log keys.
@@ -152,7 +167,12 @@ pub(crate) fn trusted_head(
             remedy: "pass the trust directory that belongs to this store",
         });
     }
-    let refused = match signed.verify_any(&trust.log_keys(&origin)?) {
+    // Signed later than its last entry was recorded.
+    let last = match signed.unverified().size.checked_sub(1) {
+        Some(last) => Some(Timestamp::from_micros(view.read(last)?.recorded_at())),
+        None => None,
+    };
+    let refused = match signed.verify_any(&trust.log_keys(&origin, last)?) {
         Ok(checkpoint) => {
             return Ok(TrustedHead {
                 head: LedgerHead {
@@ -160,10 +180,18 @@ pub(crate) fn trusted_head(
                     root: Digest::from_bytes(checkpoint.root.0),
                 },
                 origin,
+                last,
             });
         }
         Err(error) => error,
     };
+    if let Some(ended) = ended_signer(&signed, trust, &origin, last)? {
+        return Err(RegistryError::Trust {
+            path: log.place("checkpoint"),
+            problem: ended,
+            remedy: "let the key that signs for log now sign it: the next writing command does; restore the ledger if its entries are not yours",
+        });
+    }
     Err(RegistryError::Trust {
         path: log.place("checkpoint"),
         problem: format!(
@@ -173,6 +201,34 @@ pub(crate) fn trusted_head(
         ),
         remedy: "restore the ledger and the trust directory from the same backup",
     })
+}
+
+/// Which key that no longer counts signed a checkpoint, in a sentence.
+fn ended_signer(
+    signed: &SignedCheckpoint,
+    trust: &Trust,
+    origin: &str,
+    last: Option<Timestamp>,
+) -> Result<Option<String>> {
+    let Some(last) = last else { return Ok(None) };
+    for (key, verifier) in trust.log_verifiers(origin)? {
+        if signed.verify(&verifier).is_ok()
+            && let Some(until) = key.valid_until
+        {
+            return Ok(Some(format!(
+                "it is signed only by log key '{}', which {} {until}{}; its last entry was recorded at {last}, so it was signed too late",
+                key.name,
+                match key.revoked {
+                    Some(_) => "was revoked from",
+                    None => "was retired and counted until",
+                },
+                key.revoked
+                    .map(|why| format!(" on ({why})"))
+                    .unwrap_or_default(),
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// The locker of a store.
@@ -303,6 +359,7 @@ async fn open_index(
     home: &Home,
     log: &dyn Log,
     head: &TrustedHead,
+    trust: &Trust,
     read_only: bool,
 ) -> Result<Option<Index>> {
     let Some((index, position)) = home.open(read_only).await? else {
@@ -321,7 +378,15 @@ async fn open_index(
     let least = if read_only { head.head.size } else { 0 };
     let view = log.view().await?;
     if position.size >= least && fits(view.as_ref(), &position, &head.origin)? {
-        return Ok(Some(index));
+        // Where it can be written, entries that are judged differently now are seen to later.
+        if !read_only {
+            return Ok(Some(index));
+        }
+        let last = recorded_before(view, position.size).await?;
+        let outdated = belief::outdated(&index, &trust.keys(), last).await?;
+        if outdated.is_none() {
+            return Ok(Some(index));
+        }
     }
     index.close().await;
     Ok(None)

@@ -15,7 +15,6 @@ use crate::index::lists::{
     Counts, DecisionRow, ExemptionRow, FindingsQuery, RunRow, TrackedFinding, WritRow,
 };
 use crate::index::query::{Page, Query};
-use crate::item::Reader;
 use crate::ops::{HeldCheckpoint, pseudonym};
 use crate::store::Store;
 
@@ -133,7 +132,7 @@ impl Store {
         let digits = prefix_digits(id)?;
         let located = self.index().await?.locate(id, digits).await?;
         let view = self.log.view().await?;
-        let checker = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
+        let checker = self.reader();
         tokio::task::spawn_blocking(move || {
             let damaged = |problem: String| RegistryError::Entry {
                 index: located.index,

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use writ_evidence::dsse::IN_TOTO_PAYLOAD_TYPE;
-use writ_evidence::key::{LocalSigner, Signer as _};
-use writ_evidence::predicate::PredicateType;
+use writ_evidence::key::{KeyId, Signer};
+use writ_evidence::predicate::{KeyAction, KeyStatement, PredicateType};
 use writ_evidence::reference::{Holds, MAX_LOGGED_ENVELOPE_BYTES, Reference, STATEMENT_MEDIA_TYPE};
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
 use writ_evidence::{Envelope, canonical, dsse};
 use writ_locker::{Locker, Meta};
-use writ_model::{Digest, EvidenceId, Timestamp};
+use writ_model::{Digest, EvidenceId, Span, Timestamp};
 
 use crate::error::{RegistryError, Result};
 use crate::fault;
@@ -23,6 +23,9 @@ use crate::item::{OWN, Reader, projected};
 use crate::keep::{Binding, Keeper, blobs_of};
 use crate::log::{NewEntry, entry_key};
 use crate::store::Store;
+
+/// The time that an append may take: a key that ends sooner signs nothing any more.
+const APPEND_TIME: Span = Span::from_secs(5);
 
 /// What is to be recorded.
 #[derive(Debug, Clone)]
@@ -123,7 +126,7 @@ pub struct Recorded {
 /// A record that passed every check and whose bytes are durable.
 struct Ready {
     id: EvidenceId,
-    signer: String,
+    signer: KeyId,
     /// What goes into the ledger: the envelope, or a reference to it.
     entry: Vec<u8>,
     /// The bytes behind it, and until when they are kept.
@@ -158,16 +161,39 @@ impl Store {
         if records.is_empty() {
             return Ok(Vec::new());
         }
+        self.finish_change().await?;
+        self.heed_keys().await?;
+        self.settle_keys().await?;
+        self.record_all(records, false).await
+    }
+
+    /// Records statements. `keys`: they are statements about keys, which come from nowhere else.
+    pub(crate) async fn record_all(
+        &self,
+        records: Vec<NewRecord>,
+        keys: bool,
+    ) -> Result<Vec<Recorded>> {
+        self.writable()?;
         fault::point("record.start");
         let keeper = self.keeper().await?;
-        let preparer = Preparer {
-            reader: Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker)),
-            locker: Arc::clone(&self.locker),
-            signer: self.trust.producer()?,
-            now: self.now(),
-            keeper: keeper.clone(),
+        let (trust, reader) = (Arc::clone(&self.trust), self.reader());
+        let locker = Arc::clone(&self.locker);
+        let (now, floor) = (self.now(), self.trust.not_before(&self.origin));
+        let kept_by = keeper.clone();
+        let prepare = move || {
+            Preparer {
+                reader,
+                locker,
+                // Opening a key may take a while, or ask for a passphrase.
+                signer: trust.producer(now)?,
+                now,
+                at: floor.map_or(now, |floor| now.max(floor)),
+                keeper: kept_by,
+                keys,
+            }
+            .prepare(records)
         };
-        let ready = tokio::task::spawn_blocking(move || preparer.prepare(records)).await??;
+        let ready = tokio::task::spawn_blocking(prepare).await??;
         fault::point("record.blobs");
         // Before the append: after it a crash would leave older evidence with too short a time.
         for record in &ready {
@@ -185,6 +211,8 @@ impl Store {
 
         let mut door = self.door.lock().await;
         let writer = self.enter(&mut door).await?;
+        // Waiting for the door may have taken long.
+        self.still_believed(&ready)?;
         let mut answers: Vec<Option<Recorded>> = Vec::with_capacity(ready.len());
         let mut entries: Vec<NewEntry> = Vec::new();
         // For each record that is new: its place among the entries.
@@ -194,7 +222,7 @@ impl Store {
             let mut fresh: std::collections::HashMap<Digest, usize> =
                 std::collections::HashMap::new();
             for record in ready {
-                let known = index.find(&record.id, &record.signer).await?;
+                let known = index.find(&record.id, &record.signer.to_string()).await?;
                 answers.push(Some(Recorded {
                     id: record.id,
                     index: known.as_ref().map_or(0, |known| known.index),
@@ -207,7 +235,7 @@ impl Store {
                     places.push(None);
                     continue;
                 }
-                let key = entry_key(record.id.digest(), &record.signer);
+                let key = entry_key(record.id.digest(), &record.signer.to_string());
                 let place = *fresh.entry(key).or_insert_with(|| {
                     entries.push(NewEntry {
                         key,
@@ -255,13 +283,48 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Refuses what would be recorded when its key does not count any more: an entry that nobody may
+    /// believe would stand in the ledger for ever.
+    fn still_believed(&self, ready: &[Ready]) -> Result<()> {
+        let keys = self.trust.keys();
+        let by_then = self.now().plus(APPEND_TIME);
+        for (position, record) in ready.iter().enumerate() {
+            let ends = keys
+                .iter()
+                .filter(|key| key.key.id() == record.signer)
+                .filter_map(|key| key.valid_until)
+                .max()
+                .filter(|until| *until <= by_then);
+            // The key may be listed a second time, without an end.
+            let endless = keys
+                .iter()
+                .any(|key| key.key.id() == record.signer && key.valid_until.is_none());
+            if let Some(until) = ends.filter(|_| !endless) {
+                return Err(RegistryError::refused(
+                    position,
+                    format!(
+                        "its key {} counts only until {until}, which is over before this could be recorded; let it be signed by the key that took over",
+                        record.signer
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Checks records and makes their bytes durable, on a blocking thread.
 struct Preparer {
     reader: Reader,
     locker: Arc<dyn Locker>,
-    signer: LocalSigner,
+    signer: Arc<dyn Signer>,
     now: Timestamp,
     keeper: Keeper,
+    /// When it will be recorded at the earliest: what keys are judged by.
+    at: Timestamp,
+    /// Whether statements about keys are recorded.
+    keys: bool,
 }
 
 impl Preparer {
@@ -306,7 +369,7 @@ impl Preparer {
                     }
                     Err(error) => return Err(refused(error.to_string())),
                 }
-                dsse::sign(IN_TOTO_PAYLOAD_TYPE, payload.clone(), &self.signer)?
+                dsse::sign(IN_TOTO_PAYLOAD_TYPE, payload.clone(), self.signer.as_ref())?
             }
         };
         let bytes = envelope.to_canonical_json();
@@ -314,7 +377,10 @@ impl Preparer {
             // What a reference refers to is read when it is checked.
             self.store_blobs(record)?;
         }
-        let checked = self.reader.check(&bytes, self.now).map_err(refused)?;
+        let checked = self.reader.check(&bytes, self.at).map_err(refused)?;
+        if !self.keys && checked.statement.predicate_type == KeyStatement::URI {
+            only_bound(&checked.statement).map_err(refused)?;
+        }
         if checked.whole.is_none() {
             validate(&checked.statement).map_err(refused)?;
         }
@@ -332,7 +398,7 @@ impl Preparer {
         let payload = match large {
             true => self
                 .reader
-                .open(&envelope, self.now)
+                .open(&envelope, self.at)
                 .map_err(refused)?
                 .into_content(),
             false => Vec::new(),
@@ -363,7 +429,7 @@ impl Preparer {
             keep: keep.into_iter().map(|digest| (digest, until)).collect(),
             binds: self.keeper.lengthens(&projected.item),
             id,
-            signer: signer.to_string(),
+            signer,
             envelope: bytes,
             payload,
             statement,
@@ -402,7 +468,7 @@ impl Preparer {
     /// Whether a trusted envelope holds a reference to a document in the locker.
     fn refers(&self, envelope: &Envelope) -> bool {
         self.reader
-            .open(envelope, self.now)
+            .open(envelope, self.at)
             .ok()
             .and_then(|verified| Statement::parse_any(verified.content()).ok())
             .is_some_and(|statement| statement.predicate_type == Reference::URI)
@@ -487,7 +553,7 @@ impl Preparer {
             })
             .collect();
         let (_, envelope) = Statement::new(subjects, reference)
-            .sign(&self.signer)
+            .sign(self.signer.as_ref())
             .map_err(|e| RegistryError::refused(position, e))?;
         let bytes = envelope.to_canonical_json();
         if bytes.len() > MAX_LOGGED_ENVELOPE_BYTES {
@@ -506,7 +572,7 @@ struct CheckedRecord {
     keep: Vec<(Digest, Timestamp)>,
     binds: Option<Binding>,
     id: EvidenceId,
-    signer: String,
+    signer: KeyId,
     envelope: Vec<u8>,
     /// The whole payload and statement, when they are too large for the ledger.
     payload: Vec<u8>,
@@ -529,6 +595,16 @@ pub(crate) fn validate(
             "'{kind}' is not a predicate that this version of Writ knows"
         )),
         None => Ok(()),
+    }
+}
+
+/// A change of keys is recorded together with `trust.toml`, never alone: whoever may record evidence
+/// must not be able to say that a key is trusted, or not. What may be handed in is whose job a key is.
+fn only_bound(statement: &Statement<serde_json::Value>) -> std::result::Result<(), String> {
+    let key: Statement<KeyStatement> = statement.clone().into_typed().map_err(|e| e.to_string())?;
+    match key.predicate.action {
+        KeyAction::Bind => Ok(()),
+        _ => Err("keys are changed with writ key, not by evidence that is handed in".to_owned()),
     }
 }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::RwLockReadGuard;
 
+use crate::door::recorded_before;
 use crate::error::{RegistryError, Result};
 use crate::fault;
 use crate::index::Index;
 use crate::index::home::{Build, Swap};
+use crate::keys::belief;
 use crate::open::fits;
 use crate::store::Store;
 
@@ -96,7 +98,38 @@ impl Store {
 
     async fn begin_build(&self) -> Result<Option<Build>> {
         let view = self.log.view().await?;
-        self.home.build(&self.origin, WAIT, view.as_ref()).await
+        let belief = belief::lines(&self.trust.keys());
+        self.home
+            .build(&self.origin, &belief, WAIT, view.as_ref())
+            .await
+    }
+
+    /// Builds the index anew when the keys that are believed now judge its entries differently, or
+    /// waits while another process does; says how many entries.
+    pub(crate) async fn judge_anew(&self) -> Result<u64> {
+        let mut judged = 0;
+        loop {
+            let outdated = {
+                let index = self.index().await?;
+                let position = index.position().await?.size;
+                let last = recorded_before(self.log.view().await?, position).await?;
+                belief::outdated(&index, &self.trust.keys(), last).await?
+            };
+            let Some(outdated) = outdated else {
+                return Ok(judged);
+            };
+            judged = outdated;
+            match self.begin_build().await? {
+                Some(build) => {
+                    self.build(build, false, &mut |_, _| {}).await?;
+                    return Ok(judged);
+                }
+                // Its index may be judged by other keys; then this one builds.
+                None => {
+                    self.adopt().await?;
+                }
+            }
+        }
     }
 
     async fn build(

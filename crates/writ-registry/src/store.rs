@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, RwLock};
+use writ_evidence::dsse::Memo;
 use writ_ledger::{Clock, SystemClock};
 use writ_locker::Locker;
 use writ_model::Timestamp;
@@ -24,10 +25,11 @@ use crate::door::Door;
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
 use crate::index::home::Home;
+use crate::item::Reader;
 use crate::keep::{Bound, Retention};
 use crate::log::Log;
 use crate::ops::Ops;
-use crate::trust::Trust;
+use crate::trust::{KeyAccess, Trust};
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -50,6 +52,8 @@ pub struct StoreOptions {
     pub rebuilding: bool,
     /// How long the bytes behind evidence are kept.
     pub retention: Retention,
+    /// How private keys are come by. Default: files, with passphrases from the environment.
+    pub keys: KeyAccess,
 }
 
 impl StoreOptions {
@@ -65,6 +69,7 @@ impl StoreOptions {
             accept_rollback: false,
             rebuilding: false,
             retention: Retention::default(),
+            keys: KeyAccess::default(),
         }
     }
 
@@ -93,6 +98,13 @@ impl StoreOptions {
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// With other ways to private keys.
+    #[must_use]
+    pub fn keys(mut self, keys: KeyAccess) -> Self {
+        self.keys = keys;
         self
     }
 
@@ -168,7 +180,11 @@ pub struct Store {
     pub(crate) paths: StorePaths,
     pub(crate) options: StoreOptions,
     pub(crate) origin: String,
-    pub(crate) trust: Trust,
+    pub(crate) trust: Arc<Trust>,
+    /// Signatures that this process has verified or made.
+    pub(crate) memo: Arc<Memo>,
+    /// The state of the trust directory that the index was brought to.
+    pub(crate) believed: AtomicU64,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) locker: Arc<dyn Locker>,
     pub(crate) home: Home,
@@ -209,6 +225,11 @@ impl Store {
     #[must_use]
     pub fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// Verifies by the keys that are believed now.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(self.trust.keys(), Arc::clone(&self.locker)).remembering(&self.memo)
     }
 
     /// The locker, for reading bytes behind evidence.

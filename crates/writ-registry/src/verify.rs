@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
+use writ_evidence::Envelope;
+use writ_evidence::key::{KeyId, Refusal};
 use writ_ledger::{LedgerError, SignedCheckpoint};
 use writ_locker::{Locker, ProblemKind};
 use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
@@ -23,6 +25,8 @@ use crate::error::{RegistryError, Result};
 use crate::index::Index;
 use crate::index::home::Home;
 use crate::item::{Reader, projected};
+use crate::keys::Retracted;
+use crate::keys::history::KeyLog;
 use crate::log::{self, Log, LogView};
 use crate::open::{open_locker, open_ops, trusted_head};
 use crate::store::{Store, StoreOptions};
@@ -129,6 +133,9 @@ pub struct VerifyReport {
     pub witnessed: Option<Witnessed>,
     /// How the index compares.
     pub index: IndexState,
+    /// Entries that counted once: their key was revoked later, from an earlier time on. Nothing is wrong
+    /// with the store; they are no evidence.
+    pub retracted: Vec<Retracted>,
     /// What is wrong; empty when all is good.
     pub failures: Vec<Failure>,
 }
@@ -180,6 +187,7 @@ async fn verify_config(
         earlier: 0,
         witnessed: None,
         index: IndexState::NotCompared,
+        retracted: Vec::new(),
         failures: Vec::new(),
     };
     let mut earlier = options.earlier.clone();
@@ -274,7 +282,7 @@ fn check_ledger(
             }),
         }
     }
-    let keys = match trust.log_keys(&head.origin) {
+    let keys = match trust.log_keys(&head.origin, head.last) {
         Ok(keys) => keys,
         Err(error) => {
             report
@@ -405,9 +413,9 @@ fn check_entries(
     report: &mut VerifyReport,
     progress: &mut (dyn FnMut(&'static str, u64, u64) + Send),
 ) -> Result<()> {
-    let reader = Reader::new(trust.keys().clone(), Arc::clone(locker));
+    let reader = Reader::new(trust.keys(), Arc::clone(locker));
     let total = view.size();
-    let mut found = Vec::new();
+    let mut found = Found::default();
     // One listing, instead of a look at each object: a bucket is far away.
     let stored = match locker.list() {
         Ok(stored) => stored,
@@ -439,8 +447,46 @@ fn check_entries(
         );
         ControlFlow::Continue(())
     })?;
-    report.failures.extend(found);
+    let (failures, retracted, keys) = found.judged();
+    report.failures.extend(failures);
+    report.retracted = retracted;
+    let file = trust.path().join("trust.toml");
+    for difference in keys.compare(&trust.entries(), &report.origin) {
+        report.failures.push(Failure {
+            file: file.clone(),
+            entry: difference.entry(),
+            id: None,
+            bytes: None,
+            problem: difference.to_string(),
+            remedy: difference.remedy().to_owned(),
+        });
+    }
     Ok(())
+}
+
+/// What entries show.
+#[derive(Default)]
+pub(crate) struct Found {
+    failures: Vec<Failure>,
+    /// Entries by a revoked key: when the ledger revokes it later they are retracted, else refused.
+    revoked: Vec<(KeyId, Retracted, Failure)>,
+    keys: KeyLog,
+}
+
+impl Found {
+    /// What is wrong, and what no longer counts.
+    pub(crate) fn judged(self) -> (Vec<Failure>, Vec<Retracted>, KeyLog) {
+        let (mut failures, mut retracted) = (self.failures, Vec::new());
+        for (key, entry, failure) in self.revoked {
+            // Recorded before anybody knew, or past the door?
+            match self.keys.revokes_after(key, entry.entry) {
+                true => retracted.push(entry),
+                false => failures.push(failure),
+            }
+        }
+        failures.sort_by_key(|failure| failure.entry);
+        (failures, retracted, self.keys)
+    }
 }
 
 pub(crate) fn check_entry(
@@ -450,7 +496,7 @@ pub(crate) fn check_entry(
     log: &dyn Log,
     index: u64,
     entry: writ_ledger::Entry<'_>,
-    found: &mut Vec<Failure>,
+    found: &mut Found,
 ) {
     let at = Timestamp::from_micros(entry.recorded_at);
     let failure = |file: PathBuf, id, problem: String, remedy: &str| Failure {
@@ -464,15 +510,36 @@ pub(crate) fn check_entry(
     let checked = match reader.check(entry.envelope, at) {
         Ok(checked) => checked,
         Err(problem) => {
-            found.push(failure(
+            let failure = failure(
                 log.place(""),
                 None,
                 problem,
                 "if the key was taken out of trust.toml by mistake, put it back; else this entry proves nothing",
-            ));
+            );
+            let envelope = Envelope::parse(entry.envelope);
+            let revoked = envelope.as_ref().ok().and_then(|envelope| {
+                let keys = reader.refused_keys(envelope, at);
+                keys.into_iter().find_map(|(key, why)| match why {
+                    Refusal::Revoked(from, reason) => Some((
+                        key.key.id(),
+                        Retracted {
+                            entry: index,
+                            key: key.name.clone(),
+                            revoked_from: from,
+                            reason: reason.to_owned(),
+                        },
+                    )),
+                    _ => None,
+                })
+            });
+            match revoked {
+                Some((key, retracted)) => found.revoked.push((key, retracted, failure)),
+                None => found.failures.push(failure),
+            }
             return;
         }
     };
+    found.keys.note(index, at, &checked, entry.envelope);
     let id = checked.id;
     let Ok(projected) = projected(checked, index, at) else {
         // A statement that this version cannot read is signed and logged all the same.
@@ -480,7 +547,7 @@ pub(crate) fn check_entry(
     };
     for (digest, role) in projected.blobs {
         if stored.binary_search(&digest).is_err() {
-            found.push(failure(
+            found.failures.push(failure(
                 locker.place(Some(digest)),
                 Some(id),
                 format!("the {role} behind entry {index} is not in the locker: {digest}"),

@@ -108,12 +108,13 @@ impl Store {
         self.log.tiles().await
     }
 
-    /// The keys against which this ledger's checkpoints are checked.
+    /// The keys against which this ledger's checkpoints of any time are checked: every log key that
+    /// is or was trusted. The newest head is judged by its time too, when the store is opened.
     ///
     /// # Errors
     /// A trusted key cannot be used.
     pub fn log_keys(&self) -> Result<LogKeys> {
-        self.trust.log_keys(&self.origin)
+        self.trust.log_keys(&self.origin, None)
     }
 
     /// The newest signed head, checked; over everything recorded unless the store is read-only.
@@ -141,7 +142,7 @@ impl Store {
             source,
         };
         let signed = SignedCheckpoint::parse(&bytes).map_err(refused)?;
-        let keys = self.log_keys()?.as_of_then();
+        let keys = self.log_keys()?;
         signed.verify_any(&keys).map_err(refused)?;
         Ok(Some(signed))
     }

@@ -124,7 +124,7 @@ fn surroundings(context: &Context, sink: &Sink, evaluated: &Evaluated) -> writ_r
         writ: evaluated.writ.map(|writ| WritNote {
             id: writ.id,
             expires_at: writ.expires_at,
-            preview: true,
+            preview: writ.preview,
         }),
         ..emit::surroundings(context, sink)
     }

@@ -182,6 +182,19 @@ fn verify_as(
     })
 }
 
+/// Whether this key made one of the signatures, whatever it is trusted for and when: to say why an
+/// envelope is refused, never to believe one.
+pub fn is_signed_by(envelope: &Envelope, key: &TrustedKey) -> bool {
+    let message = envelope.signed_bytes();
+    let id = key.key.id().to_string();
+    envelope
+        .signatures()
+        .iter()
+        // A signature that names another key is seldom this one's; one without a name may be.
+        .filter(|signature| signature.keyid.as_ref().is_none_or(|keyid| *keyid == id))
+        .any(|signature| key.key.verifies(&message, &signature.sig, key.encoding))
+}
+
 /// The key ids in the envelope for a message: bounded and escaped, since they come from outside.
 fn named(envelope: &Envelope) -> String {
     let names: Vec<String> = envelope

@@ -43,6 +43,19 @@ pub fn save_sealed_key(
     path: &Path,
     passphrases: &dyn PassphraseSource,
 ) -> Result<(), KeyError> {
+    write(&sealed_pem(signer, path, passphrases)?, path)
+}
+
+/// What [`save_sealed_key`] would write into `path`: for callers that must do the slow part, which
+/// may ask somebody for a passphrase, before they begin with anything else.
+///
+/// # Errors
+/// `passphrases` has none, or an empty one.
+pub fn sealed_pem(
+    signer: &LocalSigner,
+    path: &Path,
+    passphrases: &dyn PassphraseSource,
+) -> Result<Zeroizing<String>, KeyError> {
     let passphrase =
         passphrases
             .passphrase(Ask::Seal(path))?
@@ -54,7 +67,15 @@ pub fn save_sealed_key(
             "the passphrase is empty: the key would be as good as open".to_owned(),
         ));
     }
-    write(&SealedKey::seal(signer, &passphrase)?, path)
+    SealedKey::seal(signer, &passphrase).map(Zeroizing::new)
+}
+
+/// Writes the PEM of a private key, open or sealed, as [`save_private_key`] does.
+///
+/// # Errors
+/// As [`save_private_key`].
+pub fn save_private_pem(pem: &str, path: &Path) -> Result<(), KeyError> {
+    write(pem, path)
 }
 
 fn write(pem: &str, path: &Path) -> Result<(), KeyError> {

@@ -34,6 +34,16 @@ pub trait Signer: Send + Sync {
     }
 }
 
+impl<S: Signer + ?Sized> Signer for std::sync::Arc<S> {
+    fn public_key(&self) -> &PublicKey {
+        (**self).public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        (**self).sign(message)
+    }
+}
+
 /// Both variants wipe their bytes when dropped.
 enum Secret {
     Ed25519(Box<ed25519_dalek::SigningKey>),

@@ -20,7 +20,7 @@ use crate::log::DirectoryLog;
 use crate::open::trusted_head;
 use crate::record::{Blob, NewRecord};
 use crate::store::Store;
-use crate::verify::{Failure, VerifyOptions, check_entry, verify_store};
+use crate::verify::{Failure, Found, VerifyOptions, check_entry, verify_store};
 
 /// Kind of the report that says that a backup was made.
 pub const KIND: &str = "backup";
@@ -145,11 +145,17 @@ impl Store {
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let bytes = set.to_bytes();
-        let signer = self.trust.producer()?;
-        let (_, envelope) = statement(&set, &bytes)
-            .sign(&signer)
-            .map_err(|e| crate::error::RegistryError::refused(0, e))?;
-        let envelope = envelope.to_canonical_json();
+        let (trust, now) = (Arc::clone(&self.trust), self.now());
+        let unsigned = statement(&set, &bytes);
+        // A key may be sealed or in a key service.
+        let envelope = tokio::task::spawn_blocking(move || {
+            let signer = trust.producer(now)?;
+            let (_, envelope) = unsigned
+                .sign(signer.as_ref())
+                .map_err(|e| crate::error::RegistryError::refused(0, e))?;
+            Ok::<_, crate::error::RegistryError>(envelope.to_canonical_json())
+        })
+        .await??;
         let name = repository.add(&set, &envelope)?;
         fault::point("backup.set");
         let mut made = Made {
@@ -223,11 +229,11 @@ impl Store {
             return refuse_failures("the backup", &report.failures);
         }
         let locker: Arc<dyn Locker> = Arc::<FsLocker>::clone(locker);
-        let reader = Reader::new(self.trust.keys().clone(), Arc::clone(&locker));
+        let reader = Reader::new(self.trust.keys(), Arc::clone(&locker));
         let ledger = repository.ledger();
         let failures = tokio::task::spawn_blocking(move || {
             let log = DirectoryLog::new(&ledger);
-            let mut failures = Vec::new();
+            let mut found = Found::default();
             let stored = locker.list()?;
             LedgerReader::open(&ledger)?.scan(from, |index, entry| {
                 check_entry(
@@ -237,11 +243,11 @@ impl Store {
                     &log,
                     index,
                     entry,
-                    &mut failures,
+                    &mut found,
                 );
                 ControlFlow::Continue(())
             })?;
-            Ok::<_, BackupError>(failures)
+            Ok::<_, BackupError>(found.judged().0)
         })
         .await??;
         refuse_failures("the backup", &failures)

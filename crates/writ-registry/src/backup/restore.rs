@@ -13,7 +13,7 @@ use writ_evidence::statement::Statement;
 use writ_ledger::publish::publish;
 use writ_ledger::{Clock, DirectoryStore, SignedCheckpoint, SystemClock};
 use writ_locker::FsLocker;
-use writ_model::{Digest, EvidenceId, LedgerHead};
+use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
 
 use super::accept::{Acceptance, forget, record_loss};
 use super::make::{KIND, refuse_failures};
@@ -126,10 +126,12 @@ pub async fn restore(
     fault::point("restore.verified");
 
     progress("index", 0, 0);
+    let now = Timestamp::from_micros(options.clock.now_micros());
+    let can_sign = trust.log_signing(&set.origin, None, now).is_ok();
     let store_options = StoreOptions {
         accept_rollback: options.accept.is_some(),
         // Without the private keys nothing can be written; the first who has them builds the index.
-        read_only: options.accept.is_none() && trust.log_signers(&set.origin).is_err(),
+        read_only: options.accept.is_none() && !can_sign,
         ..StoreOptions::new(&options.trust).clock(Arc::clone(&options.clock))
     };
     let store = Store::open(&root, store_options.clone()).await?;
@@ -252,7 +254,7 @@ fn check_note(
     let signed = SignedCheckpoint::parse(set.note.as_bytes())
         .map_err(|e| damaged(format!("its head is no signed checkpoint: {e}")))?;
     let checkpoint = signed
-        .verify_any(&trust.log_keys(&set.origin)?.as_of_then())
+        .verify_any(&trust.log_keys(&set.origin, None)?)
         .map_err(|e| {
             damaged(format!(
                 "no log key that is trusted here signed its head: {e}"

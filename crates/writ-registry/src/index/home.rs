@@ -89,16 +89,18 @@ impl Home {
     }
 
     /// Begins to build, or goes on where a build was interrupted; `None` when somebody else builds
-    /// and does not end within `patience`. What is there must fit the ledger.
+    /// and does not end within `patience`. What is there must fit the ledger, and be judged by the
+    /// keys in `belief`.
     pub(crate) async fn build(
         &self,
         origin: &str,
+        belief: &[String],
         patience: Duration,
         view: &dyn LogView,
     ) -> Result<Option<Build>> {
         match self {
-            Self::Files(files) => files.build(origin, patience, view).await,
-            Self::Server(server) => server.build(origin, patience, view).await,
+            Self::Files(files) => files.build(origin, belief, patience, view).await,
+            Self::Server(server) => server.build(origin, belief, patience, view).await,
         }
     }
 

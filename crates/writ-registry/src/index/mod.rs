@@ -4,6 +4,7 @@
 //! rebuild (clock, row order, random ids) has no place in it.
 
 mod batch;
+mod belief;
 mod changes;
 mod compare;
 mod dump;

@@ -2,8 +2,9 @@
 //!
 //! Every list has a unique last sort key, so that pages neither overlap nor leave gaps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use writ_evidence::key::KeyId;
 use writ_model::{Digest, EvidenceId, EvidenceItem, EvidenceType, Subject, Timestamp};
 
 use super::{Index, signed};
@@ -222,6 +223,20 @@ impl Index {
             Some(row) => self.at(row.try_get(0).map_err(|e| self.failed(e))?).await,
             None => Ok(None),
         }
+    }
+
+    /// The first entry by each signer.
+    pub(crate) async fn first_use(&self) -> Result<HashMap<KeyId, u64>> {
+        let ask = sql("SELECT signer, MIN(idx) FROM evidence GROUP BY signer ORDER BY signer");
+        let mut found = HashMap::new();
+        for row in self.ask(ask).await? {
+            let signer: String = row.try_get(0).map_err(|e| self.failed(e))?;
+            let index = row.unsigned(1).map_err(|e| self.failed(e))?;
+            if let Ok(id) = signer.parse() {
+                found.insert(id, index);
+            }
+        }
+        Ok(found)
     }
 
     /// The newest completed results recorded under a cache key, newest first.

@@ -8,7 +8,7 @@
 use crate::db::Conn;
 
 /// Version of the tables and of the projection that fills them.
-pub(crate) const VERSION: &str = "3";
+pub(crate) const VERSION: &str = "4";
 
 /// What makes the tables of an empty index, with what filling them needs.
 pub(crate) fn tables(connection: &Conn<'_>) -> String {
@@ -50,6 +50,8 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
 /// The tables, and the indexes that filling them needs.
 const TABLES_TEXT: &[&str] = &[
     "CREATE TABLE meta (key {text} NOT NULL PRIMARY KEY, value {text} NOT NULL)",
+    // The keys by which entries were judged. Not computed from the ledger, so no part of the dump.
+    "CREATE TABLE belief (line {text} NOT NULL PRIMARY KEY)",
     "CREATE TABLE evidence (
         idx {key},
         id {text} NOT NULL,

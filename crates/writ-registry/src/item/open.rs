@@ -1,8 +1,10 @@
 //! Opening envelopes: whose key signed, and for what it is trusted.
 
+use std::sync::Arc;
+
 use writ_evidence::Envelope;
-use writ_evidence::dsse::{self, Verified, VerifyError};
-use writ_evidence::key::{Purpose, TrustedKeys};
+use writ_evidence::dsse::{self, Memo, Verified, VerifyError};
+use writ_evidence::key::{Purpose, Refusal, TrustedKey, TrustedKeys};
 use writ_evidence::statement::Statement;
 use writ_model::Timestamp;
 
@@ -10,12 +12,34 @@ use super::VSA;
 
 /// Opens envelopes with the keys that are trusted.
 pub(crate) struct Opener {
-    keys: TrustedKeys,
+    keys: Arc<TrustedKeys>,
+    memo: Arc<Memo>,
 }
 
 impl Opener {
-    pub(crate) fn new(keys: TrustedKeys) -> Self {
-        Self { keys }
+    /// Verifies every signature itself.
+    pub(crate) fn new(keys: Arc<TrustedKeys>) -> Self {
+        Self {
+            keys,
+            memo: Arc::default(),
+        }
+    }
+
+    /// With what was verified before: no signature is computed twice.
+    pub(crate) fn remembering(self, memo: &Arc<Memo>) -> Self {
+        Self {
+            memo: Arc::clone(memo),
+            ..self
+        }
+    }
+
+    fn verify(
+        &self,
+        envelope: &Envelope,
+        purpose: &Purpose,
+        at: Timestamp,
+    ) -> Result<Verified<Vec<u8>>, VerifyError> {
+        dsse::verify_with(envelope, &self.keys.select(purpose, at), 1, &self.memo)
     }
 
     /// The payload of an envelope that a key trusted at `at` signed for what it says.
@@ -24,7 +48,7 @@ impl Opener {
         envelope: &Envelope,
         at: Timestamp,
     ) -> Result<Verified<Vec<u8>>, String> {
-        match dsse::verify(envelope, &self.keys.select(&Purpose::Producer, at), 1) {
+        match self.verify(envelope, &Purpose::Producer, at) {
             Ok(verified) => Ok(verified),
             Err(VerifyError::NotEnough { .. }) => self
                 .open_writ(envelope, at)
@@ -42,13 +66,33 @@ impl Opener {
             .filter(|purpose| matches!(purpose, Purpose::Writ(_)))
             .collect();
         purposes.into_iter().find_map(|purpose| {
-            let verified = dsse::verify(envelope, &self.keys.select(purpose, at), 1).ok()?;
+            let verified = self.verify(envelope, purpose, at).ok()?;
             let statement = Statement::parse_any(verified.content()).ok()?;
             (statement.predicate_type == VSA).then_some(verified)
         })
     }
 
+    /// The trusted keys that did sign, each with why its signature does not count at `at`.
+    pub(crate) fn refused_keys(
+        &self,
+        envelope: &Envelope,
+        at: Timestamp,
+    ) -> Vec<(&TrustedKey, Refusal<'_>)> {
+        self.keys
+            .iter()
+            .filter(|key| dsse::is_signed_by(envelope, key))
+            .filter_map(|key| Some((key, key.refusal(judged_as(key), at)?)))
+            .collect()
+    }
+
     fn why_refused(&self, envelope: &Envelope, at: Timestamp) -> String {
+        if let Some((key, why)) = self.refused_keys(envelope, at).first() {
+            return format!(
+                "key '{}' ({}) signed it, and does not count for it at {at}: {why}",
+                key.name,
+                key.key.id()
+            );
+        }
         let named: Vec<String> = envelope
             .signatures()
             .iter()
@@ -67,7 +111,7 @@ impl Opener {
             .iter()
             .any(|key| named.contains(&key.key.id().to_string()));
         let hint = if known {
-            "the key is trusted, but not for this purpose at that time, or the signed bytes were changed"
+            "the key is trusted, but the signed bytes were changed, or it signs other kinds of statements only"
         } else {
             "that key is not in trust.toml"
         };
@@ -76,4 +120,18 @@ impl Opener {
             named.join(", ")
         )
     }
+}
+
+static PRODUCER: Purpose = Purpose::Producer;
+
+/// The purpose by which a key's signature on an envelope is judged.
+fn judged_as(key: &TrustedKey) -> &Purpose {
+    key.purposes
+        .iter()
+        .find(|purpose| **purpose == Purpose::Producer)
+        .or_else(|| {
+            let writ = |purpose: &&Purpose| matches!(purpose, Purpose::Writ(_));
+            key.purposes.iter().find(writ)
+        })
+        .unwrap_or(&PRODUCER)
 }

@@ -1,6 +1,9 @@
 //! Recording into a spool with the keys of this machine, where there is no store.
 
 use std::path::Path;
+use std::sync::Arc;
+
+use writ_evidence::key::Signer;
 
 use super::{Delivery, Destination, Result, Spool, SpoolError, SpoolOptions, Spooled};
 use crate::error::RegistryError;
@@ -46,13 +49,21 @@ impl SpoolRecorder {
         &self.trust
     }
 
+    /// The producer's signer, by the keys as they are now.
+    fn producer(&self) -> Result<Arc<dyn Signer>> {
+        self.trust
+            .refresh()
+            .and_then(|_| self.trust.producer(self.spool.now()))
+            .map_err(SpoolError::Registry)
+    }
+
     /// Signs and queues one statement with the bytes behind it. Blocks on the disk.
     ///
     /// # Errors
     /// As [`Spool::record`].
     pub fn record(&self, record: &NewRecord) -> Result<Spooled> {
-        let signer = self.trust.producer().map_err(SpoolError::Registry)?;
-        self.spool.record(record, &signer, self.trust.keys())
+        let signer = self.producer()?;
+        self.spool.record(record, &signer, &self.trust.keys())
     }
 
     /// Delivers what waits; the producer key signs the record of the delivery.
@@ -60,7 +71,7 @@ impl SpoolRecorder {
     /// # Errors
     /// As [`Spool::deliver`].
     pub async fn deliver<D: Destination>(&self, to: &D) -> Result<Delivery> {
-        let signer = self.trust.producer().map_err(SpoolError::Registry)?;
+        let signer = self.producer()?;
         self.spool.deliver(to, &signer).await
     }
 }

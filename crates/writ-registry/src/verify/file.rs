@@ -95,10 +95,11 @@ pub async fn verify_file(path: &Path, store: &Store) -> Result<FileCheck> {
     let text = String::from_utf8(bytes).map_err(|e| wrong(format!("it is not text: {e}")))?;
     if text.starts_with("c2sp.org/tlog-proof@") {
         let proof = TlogProof::parse(&text).map_err(|e| wrong(e.to_string()))?;
+        let evidence = store.trust.keys();
         let trust = ReceiptTrust {
-            keys: store.log_keys()?.as_of_then(),
+            keys: store.log_keys()?,
             policy: store.trust.witness_policy()?,
-            evidence: Some(store.trust.keys()),
+            evidence: Some(&evidence),
         };
         // The store's own entry, so that a receipt of somebody else's log is not taken for ours.
         let entry = store.log.view().await?.read(proof.index).map_err(|e| {
@@ -115,7 +116,7 @@ pub async fn verify_file(path: &Path, store: &Store) -> Result<FileCheck> {
     })?;
     let origin = signed.unverified().origin.clone();
     // A file may be old: keys that have retired since count too.
-    let keys = store.trust.log_keys(&origin)?.as_of_then();
+    let keys = store.trust.log_keys(&origin, None)?;
     match signed.verify_any(&keys) {
         Ok(head) => Ok(FileCheck::Checkpoint {
             origin,
@@ -128,7 +129,7 @@ pub async fn verify_file(path: &Path, store: &Store) -> Result<FileCheck> {
 }
 
 fn envelopes(bytes: &[u8], store: &Store) -> Result<FileCheck, String> {
-    let reader = Reader::new(store.trust.keys().clone(), Arc::clone(&store.locker));
+    let reader = store.reader();
     let mut checked = Vec::new();
     // One envelope over several lines, or one per line.
     let whole = Envelope::parse(bytes).is_ok();
@@ -160,7 +161,7 @@ fn proved(proof: &TlogProof, store: &Store, view: &dyn LogView) -> Result<(), St
     let entry = view
         .read(proof.index)
         .map_err(|e| format!("the entry that it proves cannot be read from the store: {e}"))?;
-    let keys = store.log_keys().map_err(|e| e.to_string())?.as_of_then();
+    let keys = store.log_keys().map_err(|e| e.to_string())?;
     proof
         .verify(entry.as_bytes(), &store.origin, &keys)
         .map_err(|e| e.to_string())?;
@@ -189,7 +190,8 @@ impl Store {
         };
         let view = self.log.view().await?;
         proved(&proof, self, view.as_ref()).map_err(damaged)?;
-        let reader = Reader::new(self.trust.keys().clone(), Arc::clone(&self.locker));
+        // From the bytes, whatever was found before.
+        let reader = Reader::new(self.trust.keys(), Arc::clone(&self.locker));
         let checked = reader
             .check(&record.envelope, record.item.recorded_at)
             .map_err(damaged)?;

@@ -1,5 +1,7 @@
 //! Verification of a receipt with nothing but keys: what an auditor's machine has.
 
+use std::sync::Arc;
+
 use writ_evidence::Envelope;
 use writ_evidence::key::TrustedKeys;
 use writ_ledger::policy::Policy;
@@ -76,7 +78,7 @@ fn signed(entry: &[u8], index: u64, keys: &TrustedKeys) -> Result<Checked, Strin
     let entry = Entry::parse(entry).map_err(|e| e.to_string())?;
     let envelope = Envelope::parse(entry.envelope).map_err(|e| e.to_string())?;
     let at = Timestamp::from_micros(entry.recorded_at);
-    let verified = Opener::new(keys.clone()).open(&envelope, at)?;
+    let verified = Opener::new(Arc::new(keys.clone())).open(&envelope, at)?;
     let id = verified.evidence_id();
     let signer = verified.signers().first().ok_or("nobody signed it")?;
     let signer = signer.to_string();

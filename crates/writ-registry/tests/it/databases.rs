@@ -18,7 +18,7 @@ use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store
 
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
-use crate::{exemptions, keep, recording, views};
+use crate::{exemptions, keep, keys_trouble, recording, views};
 
 /// Everything that asks or fills a database, once.
 async fn everything(make: impl AsyncFn() -> Place) {
@@ -27,6 +27,7 @@ async fn everything(make: impl AsyncFn() -> Place) {
     recording::a_deleted_index_comes_back_the_same(make().await).await;
     exemptions::a_second_person_grants_and_the_rules_read_it(make().await).await;
     views::all(&make).await;
+    keys_trouble::a_stolen_key_is_revoked_from_the_day_it_was_stolen(make().await).await;
     let place = make().await;
     let store = place.create().await;
     assert!(store.deliver_once(0, "mail", "a", "sent").await.unwrap());

@@ -10,6 +10,8 @@ mod exemptions;
 mod fault_loop;
 mod faults;
 mod keep;
+mod keys;
+mod keys_trouble;
 mod lifecycle;
 mod recording;
 mod shared;

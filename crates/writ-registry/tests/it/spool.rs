@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use writ_evidence::key::LocalSigner;
+use writ_evidence::key::{LocalSigner, Signer};
 use writ_evidence::predicate::ReportStatement;
 use writ_evidence::statement::Predicate as _;
 use writ_ledger::SystemClock;
@@ -22,7 +22,7 @@ struct Bench {
     place: Place,
     store: Store,
     spool: Spool,
-    signer: LocalSigner,
+    signer: Arc<dyn Signer>,
 }
 
 impl Bench {
@@ -38,7 +38,7 @@ impl Bench {
             ..SpoolOptions::default()
         });
         let spool = Spool::open(place.dir.path().join("spool"), options).unwrap();
-        let signer = store.trust().producer().unwrap();
+        let signer = store.trust().producer(store.now()).unwrap();
         Self {
             place,
             store,
@@ -53,7 +53,7 @@ impl Bench {
 
     fn try_put(&self, record: &NewRecord) -> Result<writ_registry::spool::Spooled, SpoolError> {
         self.spool
-            .record(record, &self.signer, self.store.trust().keys())
+            .record(record, &self.signer, &self.store.trust().keys())
     }
 
     fn scan(&self, name: &str) -> NewRecord {
@@ -321,7 +321,7 @@ async fn a_full_spool_refuses_and_keeps_what_it_has() {
     let small = Spool::open(bench.spool.path(), small).unwrap();
     let keys = bench.store.trust().keys();
     let error = small
-        .record(&bench.scan("three"), &bench.signer, keys)
+        .record(&bench.scan("three"), &bench.signer, &keys)
         .unwrap_err();
     assert!(
         matches!(error, SpoolError::Full { items: 2, .. }),
@@ -456,7 +456,8 @@ fn child() {
     }
     if what == "put" {
         let trust = Trust::open(Path::new(trust), false).unwrap();
-        let signer = trust.producer().unwrap();
+        let now = writ_ledger::Clock::now_micros(&SystemClock);
+        let signer = trust.producer(Timestamp::from_micros(now)).unwrap();
         for number in 0..count.parse::<u32>().unwrap() {
             let now = writ_ledger::Clock::now_micros(&SystemClock);
             let record = scan(
@@ -464,7 +465,7 @@ fn child() {
                 now,
                 &[finding(&format!("{name}-{number}"), Severity::High)],
             );
-            let spooled = spool.record(&record, &signer, trust.keys()).unwrap();
+            let spooled = spool.record(&record, &signer, &trust.keys()).unwrap();
             println!("queued {} {}", spooled.number, spooled.id);
         }
     } else {
@@ -472,7 +473,7 @@ fn child() {
         runtime.block_on(async {
             let options = StoreOptions::new(trust).clock(Arc::new(SystemClock));
             let store = Store::open(store, options).await.unwrap();
-            let signer = store.trust().producer().unwrap();
+            let signer = store.trust().producer(store.now()).unwrap();
             let delivery = spool.deliver(&store, &signer).await.unwrap();
             println!("delivered {}", delivery.delivered.len());
             store.close().await.unwrap();

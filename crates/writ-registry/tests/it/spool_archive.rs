@@ -2,11 +2,12 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use tar::{EntryType, Header};
-use writ_evidence::key::LocalSigner;
-use writ_model::Severity;
+use writ_evidence::key::Signer;
+use writ_model::{Severity, Timestamp};
 use writ_registry::spool::{Spool, SpoolError, SpoolOptions};
 use writ_registry::{Query, Trust};
 
@@ -22,7 +23,7 @@ fn options() -> SpoolOptions {
 struct Made {
     place: Place,
     trust: Trust,
-    signer: LocalSigner,
+    signer: Arc<dyn Signer>,
     spool: Spool,
 }
 
@@ -30,11 +31,11 @@ struct Made {
 fn made() -> Made {
     let place = Place::new();
     let trust = Trust::open(&place.trust(), true).unwrap();
-    let signer = trust.producer().unwrap();
+    let signer = trust.producer(Timestamp::from_micros(START)).unwrap();
     let spool = Spool::open(place.dir.path().join("spool"), options()).unwrap();
     for (service, name) in [("one", "CVE-1"), ("two", "CVE-1"), ("three", "CVE-2")] {
         let record = scan(service, START, &[finding(name, Severity::High)]);
-        spool.record(&record, &signer, trust.keys()).unwrap();
+        spool.record(&record, &signer, &trust.keys()).unwrap();
     }
     Made {
         place,
@@ -107,7 +108,7 @@ async fn an_export_is_imported_elsewhere_and_delivered_once() {
     let other = made.other("other");
     let before = scan("zero", START, &[]);
     other
-        .record(&before, &made.signer, made.trust.keys())
+        .record(&before, &made.signer, &made.trust.keys())
         .unwrap();
     let imported = other.import(&archive).unwrap();
     assert_eq!((imported.items, imported.already_there), (3, 0));

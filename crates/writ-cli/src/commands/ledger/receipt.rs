@@ -68,10 +68,11 @@ fn one(
     let keys = LogKeys::new(log_keys.iter().cloned());
     let file = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
     if file.starts_with("c2sp.org/tlog-proof@") {
+        let evidence = trust.map(Trust::keys);
         let against = ReceiptTrust {
             keys,
             policy: policy.cloned(),
-            evidence: trust.map(Trust::keys),
+            evidence: evidence.as_deref(),
         };
         return verify_receipt(file, &against);
     }

@@ -114,6 +114,7 @@ impl Files {
     pub(super) async fn build(
         &self,
         origin: &str,
+        belief: &[String],
         patience: Duration,
         view: &dyn LogView,
     ) -> Result<Option<Build>> {
@@ -130,7 +131,10 @@ impl Files {
             if let Some((index, position)) =
                 Index::open_file(&path, Access::Write, Some(self.version_lock(&name)?)).await?
             {
-                if index.is_being_built().await? && fits(view, &position, origin)? {
+                if index.is_being_built().await?
+                    && fits(view, &position, origin)?
+                    && index.belief().await? == belief
+                {
                     let guard = Guard::File { _lock: lock, name };
                     return Ok(Some(Build { index, guard }));
                 }
@@ -146,6 +150,7 @@ impl Files {
             .await
             .map_err(|e| RegistryError::index(&path, e))?;
         let index = Index::create(db, path, None, Some(held), origin).await?;
+        index.set_belief(belief).await?;
         let guard = Guard::File { _lock: lock, name };
         Ok(Some(Build { index, guard }))
     }
@@ -202,7 +207,7 @@ impl Files {
         remove_file(&fresh)?;
         symlink(name, &fresh).map_err(|e| RegistryError::io("link", &fresh, e))?;
         fs::rename(&fresh, &self.link).map_err(|e| RegistryError::io("replace", &self.link, e))?;
-        crate::trust::sync_dir(&self.root)?;
+        crate::durable::sync_dir(&self.root)?;
         fault::point("reindex.swapped");
         drop(held);
         if let Some((index, _)) = used {

@@ -62,6 +62,7 @@ impl Server {
     pub(super) async fn build(
         &self,
         origin: &str,
+        belief: &[String],
         patience: Duration,
         view: &dyn LogView,
     ) -> Result<Option<Build>> {
@@ -74,6 +75,7 @@ impl Server {
         if let Some((index, position)) =
             Index::open_schema(pool.clone(), place.clone(), &schema).await?
             && fits(view, &position, origin)?
+            && index.belief().await? == belief
         {
             return Ok(Some(Build { index, guard }));
         }
@@ -81,6 +83,7 @@ impl Server {
             .await
             .map_err(|e| RegistryError::index(&place, e))?;
         let index = Index::create(Db::Postgres(pool), place, Some(schema), None, origin).await?;
+        index.set_belief(belief).await?;
         Ok(Some(Build { index, guard }))
     }
 
