@@ -3,6 +3,7 @@
 //! Verbs for what people do every day, nouns with verbs for what people manage. No flag states a
 //! verdict: there is no `--force`, no `--skip` and no `--compliant`.
 
+mod key;
 mod ledger;
 mod server;
 mod spool;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use writ_model::{Digest, Span, Timestamp};
 use writ_render::Format;
 
+pub use key::{ImportArgs, KeyCommand, KeySource, NewArgs, RotateArgs};
 pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
 pub use server::{BackupArgs, RestoreArgs, ServerCommand};
 pub use spool::{SpoolCommand, SpoolPlace};
@@ -50,6 +52,7 @@ Manage
   tool        list, install or lock the scanners
   hook        install or uninstall the git hook
   server      back up, restore or reindex a store
+  key         list, make, rotate, revoke, import or export keys
   spool       list, deliver, export or import evidence that waits for its store
   ledger      prove entries, gather cosignatures, publish or follow a log
   witness     remember other logs and cosign what extends them
@@ -237,6 +240,9 @@ pub enum Command {
     /// Care for a store: back it up, restore it, accept a loss.
     #[command(subcommand)]
     Server(ServerCommand),
+    /// List, make, rotate, revoke, import or export keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// List, deliver, export or import evidence that waits for its store.
     #[command(subcommand)]
     Spool(SpoolCommand),

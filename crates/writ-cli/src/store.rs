@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use writ_connect::vault::Connector;
+use writ_evidence::key::VaultConnector;
 use writ_gate::{Bundle, BundleSource, load_bundle, load_retention};
-use writ_registry::{RegistryError, Store, StoreOptions};
+use writ_registry::{KeyAccess, RegistryError, Store, StoreOptions};
 use writ_render::EdgeError;
 
 use crate::context::Context;
@@ -20,11 +22,20 @@ pub async fn open(context: &Context) -> Result<Arc<Store>, EdgeError> {
         load_retention(&source).map_err(|error| bundle_error(&source, &error.to_string()))?;
     let options = StoreOptions::new(&context.trust)
         .create()
-        .retention(retention);
+        .retention(retention)
+        .keys(key_access(context));
     Store::open(&context.store, options)
         .await
         .map(Arc::new)
         .map_err(|error| registry_error(&error))
+}
+
+/// How private keys are come by: passphrases from the environment, Vault unless offline.
+pub fn key_access(context: &Context) -> KeyAccess {
+    KeyAccess {
+        vault: (!context.offline).then(|| Arc::new(Connector) as Arc<dyn VaultConnector>),
+        ..KeyAccess::default()
+    }
 }
 
 /// Signs and remembers the head of what was recorded. An error is met again, and reported, by the
@@ -57,6 +68,9 @@ pub fn registry_error(error: &RegistryError) -> EdgeError {
         | RegistryError::Ambiguous { .. }
         | RegistryError::NotFound(_) => edge::usage(text),
         RegistryError::Exemption { .. } => edge::not_allowed(text),
+        RegistryError::KeyChange { problem, remedy } => {
+            edge::usage(problem.clone()).try_this(*remedy)
+        }
         RegistryError::Ledger(_) | RegistryError::Locker(_) | RegistryError::Entry { .. } => {
             edge::cannot_tell("the store cannot be relied on")
                 .because(text)

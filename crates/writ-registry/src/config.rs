@@ -32,10 +32,16 @@
 //! url = "postgres://writ@db.example.org/writ"
 //! schema = "writ"                      # what the names of the schemas begin with
 //! connections = 8                      # most per process
+//!
+//! [keys]                               # absent: files (see `keys`)
+//! driver = "vault"
+//! address = "https://vault.example.org:8200"
 //! ```
 //!
 //! Unknown keys are errors with their line. No secret stands in the file: an address with a
 //! password is given by `url_file` or `url_env` in place of `url`.
+
+mod keys;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -45,6 +51,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 use writ_locker::s3::S3Config;
+
+pub use keys::{KeyDriver, KeysConfig};
 
 pub use crate::db::postgres::{Address, PostgresConfig};
 use crate::error::{RegistryError, Result};
@@ -70,6 +78,8 @@ pub struct StoreConfig {
     pub ledger: LedgerConfig,
     /// Where index and ops are.
     pub database: DatabaseConfig,
+    /// Where new keys are made.
+    pub keys: KeysConfig,
 }
 
 /// Where index and ops are.
@@ -134,6 +144,8 @@ struct Document {
     ledger: Section,
     #[serde(default)]
     database: Option<Spanned<Database>>,
+    #[serde(default)]
+    keys: Option<Spanned<keys::Section>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -181,6 +193,7 @@ impl StoreConfig {
             locker: LockerConfig::Directory(directory.join("locker")),
             ledger: LedgerConfig::Directory(directory.join("ledger")),
             database: DatabaseConfig::Files,
+            keys: KeysConfig::default(),
         }
     }
 
@@ -300,9 +313,18 @@ impl StoreConfig {
             }
             None => DatabaseConfig::Files,
         };
+        let keys = match document.keys {
+            Some(section) => {
+                let place = line(text, section.span());
+                let settings = section.into_inner().settings(base);
+                settings.map_err(|problem| wrong(format!("{place}: {problem}")))?
+            }
+            None => KeysConfig::default(),
+        };
         Ok(Self {
             place: path.to_owned(),
             database,
+            keys,
             origin: document.origin.map(Spanned::into_inner),
             trust: document.trust.map(|trust| base.join(trust)),
             locker,
@@ -533,6 +555,32 @@ mod tests {
             assert!(error.contains(line) && error.contains(word), "{error}");
             assert!(error.starts_with("/etc/writ/store.toml"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_are_made_in_vault_where_the_file_says_so() {
+        let keys = |text: &str| parse(&format!("version = 1\n[keys]\n{text}")).map(|c| c.keys);
+        assert_eq!(parse("version = 1\n").unwrap().keys, KeysConfig::default());
+        let named = keys(
+            "driver = 'vault'\naddress = 'https://vault:8200'\nmount = 'a/b'\nlogin = { method = 'token', file = 'token' }\n",
+        )
+        .unwrap();
+        assert_eq!(
+            (named.driver, &*named.mount),
+            (Some(KeyDriver::Vault), "a/b")
+        );
+        let login = named.vault.unwrap().login.unwrap();
+        let file = PathBuf::from("/etc/writ/token");
+        assert_eq!(login, writ_evidence::key::VaultLogin::Token { file });
+        assert_eq!(keys("driver = 'file'\n").unwrap().vault, None);
+        for (text, word) in [
+            ("driver = 'hsm'\n", "hsm"),
+            ("mount = '../x'\n", "line 2"),
+            ("token = 'x'\n", "token"),
+        ] {
+            let error = keys(text).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
         }
     }
 

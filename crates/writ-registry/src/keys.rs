@@ -14,12 +14,13 @@ mod make;
 use std::sync::Arc;
 
 use writ_evidence::dsse::{self, IN_TOTO_PAYLOAD_TYPE};
-use writ_evidence::key::{Algorithm, EcdsaEncoding, PublicKey, Purpose, VaultKey};
+use writ_evidence::key::{Algorithm, EcdsaEncoding, PublicKey, Purpose, SignerRef, VaultKey};
 use writ_evidence::predicate::{KeyAction, KeyStatement, ReplacedKey};
 use writ_evidence::statement::{ResourceDescriptor, Statement};
 use writ_model::{Digest, PrincipalId, Span, Timestamp};
 use zeroize::Zeroizing;
 
+use crate::config::KeyDriver;
 use crate::error::{RegistryError, Result};
 use crate::record::{NewRecord, Recorded};
 use crate::store::Store;
@@ -50,6 +51,14 @@ pub enum NewKey {
         pem: Zeroizing<String>,
         /// Under a passphrase.
         sealed: bool,
+    },
+    /// Where `[keys]` of the store's file says: a key of Vault, or a file. Without a word there, where
+    /// the key is that hands over.
+    Configured {
+        /// Under a passphrase, where it is a file; so is what takes over from a sealed one.
+        sealed: bool,
+        /// Kind; `None`: the one that fits the purpose.
+        algorithm: Option<Algorithm>,
     },
     /// A key of Vault's transit engine: made there when there is none of this name. When a key hands
     /// over to the same name, it gets a new version.
@@ -107,6 +116,7 @@ impl Store {
                 remedy: "let another one take over: writ key rotate PURPOSE",
             });
         }
+        let source = self.placed(source, &purpose, None);
         let trust = Arc::clone(&self.trust);
         let wanted = purpose.clone();
         let made = tokio::task::spawn_blocking(move || {
@@ -176,6 +186,7 @@ impl Store {
             (_, false) => None,
         };
         let now = self.recording_time().await?;
+        let source = self.placed(source, &purpose, Some(&old));
         let trust = Arc::clone(&self.trust);
         let (wanted, leaving) = (purpose.clone(), old.clone());
         let (made, old_signer) = tokio::task::spawn_blocking(move || {
@@ -311,6 +322,37 @@ impl Store {
             add: None,
         };
         self.carry_out(change, Made::nothing(), Vec::new()).await
+    }
+
+    /// Where a new key is made, when it was left to the store's file.
+    fn placed(&self, source: NewKey, purpose: &Purpose, old: Option<&KeyEntry>) -> NewKey {
+        let NewKey::Configured { sealed, algorithm } = source else {
+            return source;
+        };
+        let keys = &self.config.keys;
+        let before = old.and_then(|old| old.signer.as_ref());
+        match (keys.driver, before) {
+            (None | Some(KeyDriver::Vault), Some(SignerRef::Vault(key))) => NewKey::Vault {
+                key: VaultKey {
+                    version: None,
+                    ..key.clone()
+                },
+                algorithm,
+            },
+            (Some(KeyDriver::Vault), _) => NewKey::Vault {
+                key: VaultKey {
+                    mount: keys.mount.clone(),
+                    name: make::vault_name(&self.origin, purpose),
+                    version: None,
+                },
+                algorithm,
+            },
+            (_, Some(SignerRef::File(file))) => NewKey::File {
+                sealed: sealed || make::is_sealed(&self.trust.path().join(file)),
+                algorithm,
+            },
+            _ => NewKey::File { sealed, algorithm },
+        }
     }
 
     /// Whether a key of this machine is named for the writs of an environment. Without one a writ is

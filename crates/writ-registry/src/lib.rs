@@ -36,7 +36,7 @@ mod verify;
 mod views;
 mod witnessed;
 
-pub use config::StoreConfig;
+pub use config::{KeyDriver, KeysConfig, StoreConfig};
 pub use error::{RegistryError, Result};
 pub use exempt::{ExemptionAsk, ExemptionReply};
 pub use index::lists::{

@@ -56,7 +56,8 @@ impl Store {
             &options.trust,
             options.create && origin.is_some(),
             options.keys.clone(),
-        )?;
+        )?
+        .with_vault(config.keys.vault.clone());
         let trust = Arc::new(trust);
         let door = Arc::new(Mutex::new(Door::new(Arc::clone(&log), &options)));
         if let Some(origin) = &origin {

@@ -215,6 +215,12 @@ impl Store {
         &self.paths
     }
 
+    /// What it is made of.
+    #[must_use]
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
     /// The name of its ledger.
     #[must_use]
     pub fn origin(&self) -> &str {

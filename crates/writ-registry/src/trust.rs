@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use writ_evidence::key::passphrase::Environment;
 use writ_evidence::key::{
     KeyId, KeyService, PassphraseSource, Purpose, Signer, TrustedKeys, VaultConnector,
+    VaultSettings,
 };
 use writ_ledger::{KeyKind, LogKeys, NoteVerifier};
 use writ_model::Timestamp;
@@ -82,6 +83,8 @@ pub struct Trust {
     state: RwLock<Arc<State>>,
     /// Signers that were opened, each with the state of its file.
     signers: Mutex<HashMap<KeyId, Loaded>>,
+    /// How Vault is reached, when the store's file says so.
+    vault: Option<VaultSettings>,
     service: Mutex<Option<Arc<dyn KeyService>>>,
 }
 
@@ -139,8 +142,16 @@ impl Trust {
             access,
             state: RwLock::new(Arc::new(state)),
             signers: Mutex::default(),
+            vault: None,
             service: Mutex::default(),
         })
+    }
+
+    /// With what a store's file says of Vault.
+    #[must_use]
+    pub(crate) fn with_vault(mut self, settings: Option<VaultSettings>) -> Self {
+        self.vault = settings;
+        self
     }
 
     /// Reads `trust.toml` again when it was replaced since. Says whether it was.
@@ -278,6 +289,22 @@ impl Trust {
             found.push((entry.clone(), verifier));
         }
         Ok(found)
+    }
+
+    /// The verifier key (signed-note) of a log key for the ledger `origin`.
+    ///
+    /// # Errors
+    /// It cannot check checkpoints of this ledger.
+    pub fn log_vkey(&self, key: &KeyEntry, origin: &str) -> Result<String> {
+        let found = self.log_verifiers(origin)?;
+        found
+            .into_iter()
+            .find(|(entry, _)| entry.id == key.id)
+            .map(|(_, verifier)| verifier.to_vkey())
+            .ok_or_else(|| RegistryError::KeyChange {
+                problem: format!("key '{}' does not sign for log", key.name),
+                remedy: "name a log key: writ key list",
+            })
     }
 
     /// The signer of the store's own evidence.

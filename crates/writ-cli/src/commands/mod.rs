@@ -10,6 +10,7 @@ pub mod gate;
 pub mod hook;
 pub mod init;
 pub mod inspect;
+pub mod key;
 pub mod ledger;
 pub mod listing;
 pub mod place;

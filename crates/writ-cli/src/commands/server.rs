@@ -40,7 +40,7 @@ pub async fn run(context: &Context, command: &ServerCommand) -> Result<u8, EdgeE
 }
 
 async fn back_up(context: &Context, args: &BackupArgs) -> Result<(), EdgeError> {
-    let options = StoreOptions::new(&context.trust);
+    let options = StoreOptions::new(&context.trust).keys(store::key_access(context));
     let store = writ_registry::Store::open(&context.store, options)
         .await
         .map_err(|error| store::registry_error(&error))?;
@@ -156,7 +156,7 @@ async fn accept(context: &Context, reason: &str) -> Result<(), EdgeError> {
         reason: reason.to_owned(),
         by: context.identity.clone(),
     };
-    let options = StoreOptions::new(&context.trust);
+    let options = StoreOptions::new(&context.trust).keys(store::key_access(context));
     let (id, lost) = accept_rollback(&context.store, options, &acceptance)
         .await
         .map_err(|error| backup_error(&error))?;

@@ -65,7 +65,7 @@ async fn whole(context: &Context, args: &VerifyArgs) -> Result<u8, EdgeError> {
     // checkpoint held, so that a later rollback is noticed.
     let report = match Store::open(
         &context.store,
-        writ_registry::StoreOptions::new(&context.trust),
+        writ_registry::StoreOptions::new(&context.trust).keys(store::key_access(context)),
     )
     .await
     {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 52] = [
+const VERBS: [&str; 60] = [
     "init",
     "check",
     "run",
@@ -46,6 +46,13 @@ const VERBS: [&str; 52] = [
     "ledger publish",
     "ledger monitor",
     "witness",
+    "key list",
+    "key show",
+    "key new",
+    "key rotate",
+    "key revoke",
+    "key import",
+    "key export",
     "doctor",
     "completion",
     "man",
@@ -58,12 +65,13 @@ const VERBS: [&str; 52] = [
     "spool",
     "ledger",
     "server",
+    "key",
 ];
 
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..45] {
+    for verb in &VERBS[..52] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);

@@ -7,6 +7,7 @@ mod controls;
 mod doctor;
 mod edges;
 mod help;
+mod key;
 mod ledger;
 mod locker;
 mod reindex;

@@ -4,7 +4,7 @@
 //! blocking calls, bounded in time, that may be made from any thread but an async runtime's worker.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -169,6 +169,37 @@ pub struct VaultSettings {
     /// How to log in. Default: with the token of the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<VaultLogin>,
+}
+
+impl VaultSettings {
+    /// With every file that it names in `directory`, unless its path is absolute.
+    #[must_use]
+    pub fn beside(mut self, directory: &Path) -> Self {
+        let here = |path: PathBuf| directory.join(path);
+        self.ca_file = self.ca_file.map(here);
+        self.login = self.login.map(|login| match login {
+            VaultLogin::Token { file } => VaultLogin::Token { file: here(file) },
+            VaultLogin::AppRole {
+                mount,
+                role_id,
+                secret_id_file,
+            } => VaultLogin::AppRole {
+                mount,
+                role_id,
+                secret_id_file: secret_id_file.map(here),
+            },
+            VaultLogin::Jwt {
+                mount,
+                role,
+                jwt_file,
+            } => VaultLogin::Jwt {
+                mount,
+                role,
+                jwt_file: jwt_file.map(here),
+            },
+        });
+        self
+    }
 }
 
 fn is_false(value: &bool) -> bool {

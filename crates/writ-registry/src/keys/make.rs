@@ -1,11 +1,11 @@
 //! New keys: made or fetched, and nothing written yet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use writ_evidence::key::{
-    Algorithm, EcdsaEncoding, LocalSigner, PublicKey, Purpose, Signer, SignerRef, VaultKey,
-    sealed_pem,
+    Algorithm, EcdsaEncoding, LocalSigner, PrivateKeyFile, PublicKey, Purpose, Signer, SignerRef,
+    VaultKey, read_private_key, sealed_pem,
 };
 use zeroize::Zeroizing;
 
@@ -90,6 +90,11 @@ pub(super) fn make(
             let signer = LocalSigner::generate(algorithm.unwrap_or(fitting(purpose)))?;
             in_file(trust, &name, signer, sealed)?
         }
+        // Whoever asks has put it somewhere by now.
+        NewKey::Configured { sealed, algorithm } => {
+            let signer = LocalSigner::generate(algorithm.unwrap_or(fitting(purpose)))?;
+            in_file(trust, &name, signer, sealed)?
+        }
         NewKey::Private { pem, sealed } => {
             in_file(trust, &name, LocalSigner::from_pkcs8_pem(&pem)?, sealed)?
         }
@@ -115,6 +120,25 @@ pub(super) fn make(
         });
     }
     Ok(made)
+}
+
+/// Whether a key file is sealed; what cannot be read is met again where it is used.
+pub(super) fn is_sealed(path: &Path) -> bool {
+    matches!(read_private_key(path), Ok(PrivateKeyFile::Sealed(_)))
+}
+
+/// The name of a ledger's key in Vault: no other ledger's key has it.
+pub(super) fn vault_name(origin: &str, purpose: &Purpose) -> String {
+    plain(&format!("{origin}-{purpose}"))
+}
+
+/// What can name a key everywhere.
+fn plain(text: &str) -> String {
+    let safe = text.chars().map(|c| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => c,
+        _ => '-',
+    });
+    safe.collect()
 }
 
 /// Writs are ECDSA P-256, so that cosign's users verify them with what they have.
@@ -191,11 +215,8 @@ fn free_name(trust: &Trust, purpose: &Purpose, takes_over: Option<&KeyEntry>) ->
         (None, Purpose::Log) => "log".to_owned(),
         (None, Purpose::Producer) => "producer".to_owned(),
         (None, Purpose::Writ(environment)) => {
-            let safe = environment.chars().take(60).map(|c| match c {
-                'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => c,
-                _ => '-',
-            });
-            format!("writ-{}", safe.collect::<String>())
+            let short: String = environment.chars().take(60).collect();
+            format!("writ-{}", plain(&short))
         }
     };
     let taken = trust.entries();

@@ -1,11 +1,10 @@
 //! Private keys: opened once, kept while their file does not change, wiped when dropped.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use writ_evidence::key::{
-    KeyError, KeyService, PublicKey, Purpose, Signer, SignerRef, VaultLogin, VaultSettings,
-    open_private_key,
+    KeyError, KeyService, PublicKey, Purpose, Signer, SignerRef, open_private_key,
 };
 use writ_ledger::{CheckpointSigner, KeyKind, NoteError, NoteVerifier, Signers};
 use writ_model::Timestamp;
@@ -127,42 +126,21 @@ impl Trust {
         let connector = self.access.vault.as_ref().ok_or_else(|| {
             wrong(
                 &self.path.join(FILE),
-                "it names a key in Vault, and this program has no client of Vault".to_owned(),
-                "use the command line or the server of Writ",
+                "it names a key in Vault, and Vault cannot be asked: this process is offline, or has no client of Vault".to_owned(),
+                "run the command without --offline",
             )
         })?;
-        let settings = self.state().document.vault.clone().unwrap_or_default();
-        let made = connector.connect(&self.resolved(settings))?;
+        // What this machine is told of Vault, else what lies beside the keys.
+        let settings = match &self.vault {
+            Some(settings) => settings.clone(),
+            None => {
+                let settings = self.state().document.vault.clone();
+                settings.unwrap_or_default().beside(&self.path)
+            }
+        };
+        let made = connector.connect(&settings)?;
         *service = Some(Arc::clone(&made));
         Ok(made)
-    }
-
-    /// Files that the settings name lie in the trust directory.
-    fn resolved(&self, mut settings: VaultSettings) -> VaultSettings {
-        let here = |path: PathBuf| self.path.join(path);
-        settings.ca_file = settings.ca_file.map(here);
-        settings.login = settings.login.map(|login| match login {
-            VaultLogin::Token { file } => VaultLogin::Token { file: here(file) },
-            VaultLogin::AppRole {
-                mount,
-                role_id,
-                secret_id_file,
-            } => VaultLogin::AppRole {
-                mount,
-                role_id,
-                secret_id_file: secret_id_file.map(here),
-            },
-            VaultLogin::Jwt {
-                mount,
-                role,
-                jwt_file,
-            } => VaultLogin::Jwt {
-                mount,
-                role,
-                jwt_file: jwt_file.map(here),
-            },
-        });
-        settings
     }
 
     /// The signers of the checkpoints of the ledger `origin`: the key that signs now, and during an

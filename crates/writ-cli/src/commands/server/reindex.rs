@@ -23,7 +23,9 @@ const LOGGED: Duration = Duration::from_secs(10);
 /// The store cannot be used, or another process rebuilds the index (3); the index in use stays.
 pub(super) async fn run(context: &Context, verify: bool) -> Result<u8, EdgeError> {
     let failed = |error: RegistryError| store::registry_error(&error);
-    let options = StoreOptions::new(&context.trust).rebuilding();
+    let options = StoreOptions::new(&context.trust)
+        .keys(store::key_access(context))
+        .rebuilding();
     let store = Store::open(&context.store, options).await.map_err(failed)?;
     let start = Instant::now();
     let mut meter = Meter::new(context, start);
