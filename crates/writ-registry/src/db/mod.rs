@@ -78,7 +78,9 @@ impl Db {
                     Durability::Rebuildable => SqliteSynchronous::Normal,
                     Durability::Full => SqliteSynchronous::Full,
                 }),
-            Access::Immutable => options.read_only(true).immutable(true),
+            // What only the write-ahead log has yet is read by way of it; that takes a directory that
+            // can be written.
+            Access::Immutable => options.read_only(true).immutable(!has_log(path)),
         };
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
@@ -184,6 +186,14 @@ impl Db {
             }
         }
     }
+}
+
+/// Whether a SQLite file has a write-ahead log that was not folded in: its writer was ended, or still
+/// writes.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
 /// Decides whether what may be repeated is repeated: while the database is away or the transaction

@@ -233,3 +233,23 @@ async fn a_file_names_the_parts_of_a_store() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_reader_sees_what_a_writer_has_not_folded_in() {
+    let place = Place::new();
+    let writer = place.create().await;
+    let alice = writer.local_principal("alice").await.unwrap();
+    writer.record(scan("payments", START, &[])).await.unwrap();
+    writer.settle().await.unwrap();
+    writer.verify(Vec::new(), &mut |_, _, _| {}).await.unwrap();
+    // The writer goes on, and so do its write-ahead logs.
+    let log = place.directory().join("ops.db-wal");
+    assert!(fs::metadata(log).unwrap().len() > 0);
+    let reader = Store::open(place.store(), place.options().read_only())
+        .await
+        .unwrap();
+    let name = reader.person_name(&alice).await.unwrap();
+    assert_eq!(name.as_deref(), Some("alice"));
+    assert_eq!(reader.held_checkpoints().await.unwrap().len(), 1);
+    assert_eq!(reader.stats().await.unwrap().indexed, 1);
+}
