@@ -5,6 +5,7 @@
 
 mod key;
 mod ledger;
+mod serve;
 mod server;
 mod spool;
 mod tool;
@@ -20,6 +21,7 @@ use writ_render::Format;
 
 pub use key::{ImportArgs, KeyCommand, KeySource, NewArgs, RotateArgs};
 pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
+pub use serve::ServeArgs;
 pub use server::{BackupArgs, RestoreArgs, ServerCommand};
 pub use spool::{SpoolCommand, SpoolPlace};
 pub use tool::ToolCommand;
@@ -56,6 +58,7 @@ Manage
   spool       list, deliver, export or import evidence that waits for its store
   ledger      prove entries, gather cosignatures, publish or follow a log
   witness     remember other logs and cosign what extends them
+  serve       the dashboard and the interface for programs; --demo to look around
   doctor      what is wired wrongly here, and the command that fixes it
   completion  man  version  demo
 
@@ -254,6 +257,11 @@ pub enum Command {
         after_help = "Examples:\n  writ witness --key w.key --name witness.example/w1 --state /var/lib/writ-witness --log VKEY\n  writ witness --key w.key --name witness.example/w1 --state w --log VKEY --listen 127.0.0.1:8091"
     )]
     Witness(WitnessArgs),
+    /// Serve the dashboard and the interface for programs over a store.
+    #[command(
+        after_help = "Examples:\n  writ serve --demo\n  writ serve --listen 127.0.0.1:8080\n  writ serve --config /etc/writ/server.toml"
+    )]
+    Serve(ServeArgs),
     /// What is wired wrongly here, and the command that fixes it.
     #[command(
         after_help = "Examples:\n  writ doctor\n  writ doctor --quiet      only what is wrong\n  writ doctor -f json"

@@ -156,7 +156,7 @@ pub async fn evaluate(
         bindings: BTreeMap::new(),
         strict: options.strict,
     };
-    let findings = LockerFindings(store.shared_locker());
+    let findings = LockerFindings::of(store);
     let decision = decide(bundle, &inputs, &findings)?;
     if !options.record {
         return Ok(Evaluated {
@@ -165,14 +165,16 @@ pub async fn evaluate(
             writ: None,
         });
     }
-    let manifest = Manifest::of(bundle, &inputs).canonical();
-    let payload = Statement::new(subjects(release), decision.clone()).to_payload()?;
     let recorded = store
-        .record(NewRecord::payload(payload).with(Blob::bytes(manifest, "application/json")))
+        .record(decision_record(bundle, &inputs, &decision)?)
         .await?;
     let id = DecisionId::from_digest(recorded.id.digest());
     let writ = match decision.answer {
-        Answer::Yes => Some(issue(store, release, &decision, id).await?),
+        Answer::Yes => {
+            let (issued, record) = writ_record(store, &decision, id).await?;
+            store.record(record).await?;
+            Some(issued)
+        }
         _ => None,
     };
     Ok(Evaluated {
@@ -354,7 +356,11 @@ async fn binding(
 }
 
 /// Keeps the bundle's files in the locker and records its definition, once per digest.
-async fn adopt(store: &Store, bundle: &Bundle, at: Timestamp) -> Result<(), EvaluateError> {
+///
+/// # Errors
+///
+/// The store cannot be written.
+pub async fn adopt(store: &Store, bundle: &Bundle, at: Timestamp) -> Result<(), EvaluateError> {
     let digest = bundle.reference.digest;
     let list = bundle.files.canonical_list().into_bytes();
     if store
@@ -398,31 +404,51 @@ async fn adopt(store: &Store, bundle: &Bundle, at: Timestamp) -> Result<(), Eval
     Ok(())
 }
 
-async fn issue(
+/// A decision as it is recorded: the statement, and its inputs manifest for the locker.
+///
+/// # Errors
+///
+/// The decision has no canonical form.
+pub fn decision_record(
+    bundle: &Bundle,
+    inputs: &Inputs,
+    decision: &Decision,
+) -> Result<NewRecord, EvaluateError> {
+    let manifest = Manifest::of(bundle, inputs).canonical();
+    let payload = Statement::new(subjects(decision), decision.clone()).to_payload()?;
+    Ok(NewRecord::payload(payload).with(Blob::bytes(manifest, "application/json")))
+}
+
+/// The writ of a passing decision, and what is to be recorded for it.
+///
+/// # Errors
+///
+/// The decision does not pass, or the key for writs cannot be used.
+pub async fn writ_record(
     store: &Store,
-    release: &Release,
     decision: &Decision,
     id: DecisionId,
-) -> Result<IssuedWrit, EvaluateError> {
+) -> Result<(IssuedWrit, NewRecord), EvaluateError> {
     let expires_at = decision.as_of.plus(WRIT_LIFETIME);
     let terms = WritTerms {
         verifier: format!("urn:writ:store:{}", store.origin()),
-        resource_uri: format!("urn:writ:service:{}", release.service),
+        resource_uri: format!("urn:writ:service:{}", decision.service),
         expires_at,
-        preview: !store.issues_writs_for(&release.environment),
+        preview: !store.issues_writs_for(&decision.environment),
     };
     let summary = writ(decision, id, &terms)?;
-    let payload = Statement::new(subjects(release), summary).to_payload()?;
-    let recorded = store.record_writ(&release.environment, payload).await?;
-    Ok(IssuedWrit {
-        id: WritId::from_digest(recorded.id.digest()),
+    let payload = Statement::new(subjects(decision), summary).to_payload()?;
+    let issued = IssuedWrit {
+        id: WritId::from_digest(Digest::of(&payload)),
         expires_at,
         preview: terms.preview,
-    })
+    };
+    let record = store.sign_writ(&decision.environment, payload).await?;
+    Ok((issued, record))
 }
 
 /// The release as in-toto subjects: the artefact first, where there is one.
-fn subjects(release: &Release) -> Vec<ResourceDescriptor> {
+fn subjects(release: &Decision) -> Vec<ResourceDescriptor> {
     let mut subjects = Vec::new();
     if let Some(artifact) = release.subject.artifact {
         subjects.push(kind(
@@ -465,7 +491,15 @@ fn read_blob(locker: &dyn Locker, digest: Digest) -> Result<Vec<u8>, String> {
 }
 
 /// Findings straight from the locker.
-struct LockerFindings(Arc<dyn Locker>);
+pub struct LockerFindings(Arc<dyn Locker>);
+
+impl LockerFindings {
+    /// Of the store's locker.
+    #[must_use]
+    pub fn of(store: &Store) -> Self {
+        Self(store.shared_locker())
+    }
+}
 
 impl FindingsSource for LockerFindings {
     fn findings(&self, digest: &Digest) -> Result<Cow<'_, [Finding]>, String> {

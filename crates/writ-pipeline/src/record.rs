@@ -155,6 +155,9 @@ pub struct StageState {
     pub stage: String,
     /// Tool or program.
     pub tool: String,
+    /// Stages that it waits for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
     /// How it ended; `None` when it was not due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,

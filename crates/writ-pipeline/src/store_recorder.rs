@@ -521,6 +521,7 @@ fn run_predicate(run: &RunEvidence) -> Run {
             .map(|stage| RunStage {
                 name: stage.stage.clone(),
                 state: state(stage.outcome),
+                needs: stage.needs.clone(),
                 tool: (!stage.tool.is_empty()).then(|| stage.tool.clone()),
                 evidence_id: stage.evidence.first().copied(),
                 duration_ms: stage.took_ms,

@@ -367,11 +367,11 @@ impl Store {
     }
 
     /// Signs the statement of a writ (canonical JSON) by the key that is named for the environment,
-    /// else by the preview key, and records it.
+    /// else by the preview key; the result is to be recorded.
     ///
     /// # Errors
-    /// The key cannot be opened or does not count, or the writ cannot be recorded.
-    pub async fn record_writ(&self, environment: &str, payload: Vec<u8>) -> Result<Recorded> {
+    /// The key cannot be opened or does not count.
+    pub async fn sign_writ(&self, environment: &str, payload: Vec<u8>) -> Result<NewRecord> {
         self.trust.refresh()?;
         let (trust, now) = (Arc::clone(&self.trust), self.now());
         let environment = environment.to_owned();
@@ -385,7 +385,7 @@ impl Store {
             Ok::<_, RegistryError>(envelope.to_canonical_json())
         })
         .await??;
-        self.record(NewRecord::envelope(envelope)).await
+        Ok(NewRecord::envelope(envelope))
     }
 
     /// The key with this name, or whose id begins with these at least eight digits.

@@ -1,11 +1,15 @@
 //! What pages and the interface for programs ask a store: parts of lists as of a ledger size.
 
+use writ_ledger::tile::TilePath;
 use writ_model::{LedgerHead, Timestamp};
 
 use crate::error::Result;
 use crate::index::lists::{RunRow, TrackedFinding, WritRow};
+use crate::index::query::Query;
 use crate::index::tracked::{FindingAges, FindingCursor, FindingGroup, FindingsFilter};
-use crate::index::views::{ApprovalRow, ChangeRow, DecisionStates, EventQuery, Listed, ServiceRow};
+use crate::index::views::{
+    ApprovalRow, ChangeRow, DecisionStates, EventQuery, Listed, ServiceRow, Total,
+};
 use crate::store::Store;
 
 impl Store {
@@ -26,6 +30,23 @@ impl Store {
         Ok(crate::open::trusted_head(self.log.as_ref(), view.as_ref(), &self.trust)?.head)
     }
 
+    /// The newest signed checkpoint, as it is published.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn published_checkpoint(&self) -> Result<String> {
+        Ok(self.log.view().await?.checkpoint().as_str().to_owned())
+    }
+
+    /// A tile or a bundle of entries, as it is published; `None` when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn published_tile(&self, tile: TilePath) -> Result<Option<Vec<u8>>> {
+        let tiles = self.log.tiles().await?;
+        Ok(tokio::task::spawn_blocking(move || tiles.get(&tile)).await??)
+    }
+
     /// How many entries had been recorded at an instant: to look back, ask everything below it.
     ///
     /// # Errors
@@ -40,6 +61,30 @@ impl Store {
     /// The index cannot be read.
     pub async fn recorded_before(&self, size: u64) -> Result<Option<Timestamp>> {
         self.index().await?.recorded_before(size).await
+    }
+
+    /// How much evidence matches a query in all, whatever its limit and cursor.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn evidence_total(&self, query: &Query) -> Result<Total> {
+        self.index().await?.evidence_total(query).await
+    }
+
+    /// How many decisions are recorded, by environment and answer.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn decision_counts(&self) -> Result<Vec<(String, String, u64)>> {
+        self.index().await?.decision_counts().await
+    }
+
+    /// How many runs are recorded, by outcome.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn run_counts(&self) -> Result<Vec<(String, u64)>> {
+        self.index().await?.run_counts().await
     }
 
     /// A part of the runs, newest first.

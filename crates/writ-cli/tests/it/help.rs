@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 60] = [
+const VERBS: [&str; 61] = [
     "init",
     "check",
     "run",
@@ -53,6 +53,7 @@ const VERBS: [&str; 60] = [
     "key revoke",
     "key import",
     "key export",
+    "serve",
     "doctor",
     "completion",
     "man",
@@ -71,7 +72,7 @@ const VERBS: [&str; 60] = [
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..52] {
+    for verb in &VERBS[..53] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);

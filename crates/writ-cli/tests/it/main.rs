@@ -12,5 +12,6 @@ mod ledger;
 mod locker;
 mod reindex;
 mod sandbox;
+mod serve;
 mod spool;
 mod tools;

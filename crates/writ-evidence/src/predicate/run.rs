@@ -91,6 +91,9 @@ pub struct RunStage {
     pub name: String,
     /// How it ended.
     pub state: StageState,
+    /// Stages that it waited for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
     /// Tool and version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,

@@ -145,6 +145,7 @@ fn state_of(
     let mut state = StageState {
         stage: stage.name.clone(),
         tool: stage.tool.clone(),
+        needs: stage.needs.clone(),
         outcome: None,
         reason: stage.skip.clone(),
         evidence: Vec::new(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use writ_evidence::key::KeyId;
 use writ_model::{Digest, EvidenceId, EvidenceItem, EvidenceType, Subject, Timestamp};
 
+use super::views::Total;
 use super::{Index, signed};
 use crate::db::{Row, sql};
 use crate::error::{RegistryError, Result};
@@ -61,54 +62,13 @@ impl Index {
             0 => MAX_PAGE,
             limit => limit.min(MAX_PAGE),
         };
-        let mut conditions = Conditions::default();
-        if let Some(service) = &query.service {
-            conditions.equal("service", service);
-        }
-        if let Some(predicate_type) = &query.predicate_type {
-            conditions.equal("predicate_type", predicate_type);
-        }
-        if let Some(commit) = &query.subject.commit {
-            conditions.equal("commit_id", commit);
-        }
-        if let Some(tree) = &query.subject.tree {
-            conditions.equal("tree", tree);
-        }
-        if let Some(artifact) = &query.subject.artifact {
-            conditions.equal("artifact", &artifact.to_hex());
-        }
-        if let Some(environment) = &query.subject.environment {
-            conditions.equal("environment", environment);
-        }
-        if !query.types.is_empty() {
-            conditions.one_of("evidence_type", query.types.iter().map(|kind| kind.word()));
-        }
-        if let Some(as_of) = query.as_of {
-            conditions.below("idx", as_of);
-        }
-        let from = if query.latest_only {
-            // The newest of its kind is chosen among all rows that match, before paging.
-            format!(
-                "(SELECT idx, item, ROW_NUMBER() OVER (PARTITION BY service, evidence_type, tool, scope,
-                    COALESCE(commit_id, ''), COALESCE(tree, ''), COALESCE(artifact, ''), COALESCE(environment, '')
-                    ORDER BY idx DESC) AS rank FROM evidence{}) AS ranked WHERE rank = 1",
-                conditions.text()
-            )
-        } else {
-            format!(
-                "evidence{}",
-                match conditions.text() {
-                    "" => " WHERE 1 = 1",
-                    text => text,
-                }
-            )
-        };
+        let (from, values) = matching(query);
         let mut text = format!("SELECT idx, item FROM {from}");
         if let Some(cursor) = query.cursor {
             text.push_str(&format!(" AND idx < {}", signed(cursor)));
         }
         text.push_str(&format!(" ORDER BY idx DESC LIMIT {}", limit + 1));
-        let rows = self.fetch(text, conditions.values).await?;
+        let rows = self.fetch(text, values).await?;
         let mut items = rows
             .iter()
             .map(|row| self.item(row, 1))
@@ -120,9 +80,16 @@ impl Index {
         Ok(Page { items, next })
     }
 
+    /// How much evidence matches, the page and its cursor left out.
+    pub(crate) async fn evidence_total(&self, query: &Query) -> Result<Total> {
+        let (from, values) = matching(query);
+        self.counted(&from, values).await
+    }
+
     /// What the gate may read about a release below `as_of`, by rising index: everything about the
     /// commit, its tree, the artefact, the environment, and the service as a whole. Of what tools
-    /// report, the newest per (type, tool, subject, scope); of what people do, all.
+    /// report, the newest per (type, tool, subject, scope); of what people do, all. What names no
+    /// service (a review of access, a check of the ledger) is about every service; the gate decides by type.
     pub(crate) async fn evidence_for(
         &self,
         service: &str,
@@ -154,10 +121,10 @@ impl Index {
             " AND commit_id IS NULL AND tree IS NULL AND artifact IS NULL",
         );
         let text = format!(
-            "SELECT idx, item FROM (SELECT idx, item, tool, ROW_NUMBER() OVER (PARTITION BY evidence_type, tool, scope,
+            "SELECT idx, item FROM (SELECT idx, item, tool, ROW_NUMBER() OVER (PARTITION BY service, evidence_type, tool, scope,
                 COALESCE(commit_id, ''), COALESCE(tree, ''), COALESCE(artifact, ''), COALESCE(environment, ''), dirty
                 ORDER BY idx DESC) AS rank FROM evidence
-                WHERE service = $1 AND idx < {} AND ({})) AS ranked
+                WHERE (service = $1 OR service = '') AND idx < {} AND ({})) AS ranked
              WHERE rank = 1 OR tool = '' ORDER BY idx",
             signed(as_of),
             about.join(" OR ")
@@ -276,6 +243,53 @@ impl Index {
         text.parse()
             .map_err(|e| self.failed(sqlx::Error::Decode(Box::new(e))))
     }
+}
+
+/// What follows FROM for the evidence that matches, ending in a WHERE clause, with its parameters.
+fn matching(query: &Query) -> (String, Vec<String>) {
+    let mut conditions = Conditions::default();
+    if let Some(service) = &query.service {
+        conditions.equal("service", service);
+    }
+    if let Some(predicate_type) = &query.predicate_type {
+        conditions.equal("predicate_type", predicate_type);
+    }
+    if let Some(commit) = &query.subject.commit {
+        conditions.equal("commit_id", commit);
+    }
+    if let Some(tree) = &query.subject.tree {
+        conditions.equal("tree", tree);
+    }
+    if let Some(artifact) = &query.subject.artifact {
+        conditions.equal("artifact", &artifact.to_hex());
+    }
+    if let Some(environment) = &query.subject.environment {
+        conditions.equal("environment", environment);
+    }
+    if !query.types.is_empty() {
+        conditions.one_of("evidence_type", query.types.iter().map(|kind| kind.word()));
+    }
+    if let Some(as_of) = query.as_of {
+        conditions.below("idx", as_of);
+    }
+    let from = if query.latest_only {
+        // The newest of its kind is chosen among all rows that match, before paging.
+        format!(
+            "(SELECT idx, item, ROW_NUMBER() OVER (PARTITION BY service, evidence_type, tool, scope,
+                COALESCE(commit_id, ''), COALESCE(tree, ''), COALESCE(artifact, ''), COALESCE(environment, '')
+                ORDER BY idx DESC) AS rank FROM evidence{}) AS ranked WHERE rank = 1",
+            conditions.text()
+        )
+    } else {
+        format!(
+            "evidence{}",
+            match conditions.text() {
+                "" => " WHERE 1 = 1",
+                text => text,
+            }
+        )
+    };
+    (from, conditions.values)
 }
 
 /// A WHERE clause with its parameters.

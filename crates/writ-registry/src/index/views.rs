@@ -285,8 +285,14 @@ impl Index {
         condition: &str,
         values: Vec<String>,
     ) -> Result<Total> {
+        self.counted(&format!("{from} WHERE 1 = 1{condition}"), values)
+            .await
+    }
+
+    /// Counts what follows FROM, up to [`COUNT_LIMIT`].
+    pub(crate) async fn counted(&self, from: &str, values: Vec<String>) -> Result<Total> {
         let text = format!(
-            "SELECT COUNT(*) FROM (SELECT 1 AS one FROM {from} WHERE 1 = 1{condition} LIMIT {}) AS counted",
+            "SELECT COUNT(*) FROM (SELECT 1 AS one FROM {from} LIMIT {}) AS counted",
             COUNT_LIMIT + 1
         );
         let counted = self.fetch(text, values).await?;
@@ -298,6 +304,30 @@ impl Index {
             count: count.min(COUNT_LIMIT),
             more: count > COUNT_LIMIT,
         })
+    }
+
+    /// Decisions by environment and answer.
+    pub(crate) async fn decision_counts(&self) -> Result<Vec<(String, String, u64)>> {
+        let text =
+            "SELECT environment, answer, COUNT(*) FROM decisions GROUP BY environment, answer
+             ORDER BY environment, answer";
+        let found = self.fetch(text.to_owned(), Vec::new()).await?;
+        found
+            .iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, unsigned(row, 2)?)))
+            .collect::<sqlx::Result<_>>()
+            .map_err(|e| self.failed(e))
+    }
+
+    /// Runs by outcome.
+    pub(crate) async fn run_counts(&self) -> Result<Vec<(String, u64)>> {
+        let text = "SELECT outcome, COUNT(*) FROM runs GROUP BY outcome ORDER BY outcome";
+        let found = self.fetch(text.to_owned(), Vec::new()).await?;
+        found
+            .iter()
+            .map(|row| Ok((row.try_get(0)?, unsigned(row, 1)?)))
+            .collect::<sqlx::Result<_>>()
+            .map_err(|e| self.failed(e))
     }
 
     /// How many entries had been recorded at an instant.

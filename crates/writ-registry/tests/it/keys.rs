@@ -386,7 +386,10 @@ async fn seven_years_of_rotations_verify() {
                 "verificationResult": "PASSED", "verifiedLevels": [],
             }),
         );
-        evidence.push(store.record_writ("production", writ).await.unwrap().id);
+        evidence.push({
+            let record = store.sign_writ("production", writ).await.unwrap();
+            store.record(record).await.unwrap().id
+        });
         store.head(None).await.unwrap();
         // What an auditor took home in that quarter.
         for id in &evidence[evidence.len() - 2..] {

@@ -1,7 +1,8 @@
 //! Lists as pages ask for them: in parts, with totals, and as of a ledger size.
 
 use serde_json::{Value, json};
-use writ_model::{Digest, Severity, State, StateCounts, Timestamp};
+use writ_ledger::tile::TilePath;
+use writ_model::{Digest, Severity, State, StateCounts, Subject, Timestamp};
 use writ_registry::{EventQuery, FindingsFilter, NewRecord, Standing, Store};
 
 use crate::common::{Place, START, each_database, finding, scan_with, statement_about};
@@ -367,5 +368,90 @@ async fn the_text_of_a_search_is_text(place: Place) {
             hits,
             "{text}"
         );
+    }
+}
+
+#[tokio::test]
+async fn the_published_log_is_what_anybody_can_verify() {
+    let place = Place::new();
+    let store = place.create().await;
+    for number in 0..3 {
+        record(&store, run("a", &commit(number), START)).await;
+    }
+    let head = store.head(None).await.unwrap();
+    assert_eq!(store.verified_head().await.unwrap(), head);
+    let note = store.published_checkpoint().await.unwrap();
+    assert!(
+        note.starts_with(&format!("{}\n3\n", store.origin())),
+        "{note}"
+    );
+    let hashes = store
+        .published_tile(TilePath::hashes(0, 0, 3))
+        .await
+        .unwrap()
+        .unwrap();
+    let leaves: Vec<_> = writ_ledger::tile::parse_tile(&hashes).unwrap();
+    assert_eq!(
+        writ_ledger::merkle::root_of(&leaves).0,
+        *head.root.as_bytes()
+    );
+    assert_eq!(
+        store
+            .published_tile(TilePath::hashes(1, 0, 1))
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+/// A check that names no commit, and a service only where one is given.
+fn probe(kind: &str, service: Option<&str>, target: &str) -> NewRecord {
+    let mut predicate = json!({
+        "evidenceType": kind,
+        "target": target,
+        "observedAt": Timestamp::from_micros(START),
+        "origin": "observed",
+        "producerClass": "laptop",
+        "outcome": "completed",
+        "lookedAt": [{"what": "things", "count": 1}],
+        "facts": {},
+    });
+    if let Some(service) = service {
+        predicate["service"] = service.into();
+    }
+    let payload = writ_evidence::canonical::to_vec(&json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{
+            "name": "about",
+            "digest": {"sha256": Digest::of(target.as_bytes()).to_hex()},
+            "annotations": {"kind": "service"},
+        }],
+        "predicateType": "urn:writ:predicate:probe:v1",
+        "predicate": predicate,
+    }))
+    .unwrap();
+    NewRecord::payload(payload)
+}
+
+#[tokio::test]
+async fn what_names_no_service_is_read_for_every_service_and_hides_none_of_its_own() {
+    let place = Place::new();
+    let store = place.create().await;
+    let log = record(&store, probe("audit-log", None, "ledger")).await;
+    let own = record(&store, probe("branch-protection", Some("a"), "git")).await;
+    let other = record(&store, probe("branch-protection", Some("b"), "git")).await;
+    let silent = record(&store, probe("branch-protection", None, "git")).await;
+    let newer = record(&store, probe("audit-log", None, "ledger-2")).await;
+    for (service, expected) in [
+        ("a", vec![log, own, silent, newer]),
+        ("b", vec![log, other, silent, newer]),
+        ("c", vec![log, silent, newer]),
+    ] {
+        let set = store
+            .evidence_set(service, &Subject::default(), "production", None)
+            .await
+            .unwrap();
+        let got: Vec<u64> = set.items.iter().map(|item| item.index).collect();
+        assert_eq!(got, expected, "{service}");
     }
 }

@@ -1,0 +1,200 @@
+//! Environments: what was observed running, what was authorised, and how they differ.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use writ_evidence::Predicate as _;
+use writ_evidence::predicate::{Deployment, Drift, Running, Snapshot};
+use writ_model::{Digest, EvidenceId, EvidenceItem, Outcome, Span, State, Subject, Timestamp};
+use writ_registry::{EventQuery, Query};
+
+use super::{newest, typed};
+use crate::http::{Ask, Problem};
+
+/// Age at which a snapshot no longer tells what runs, where no control says otherwise.
+const STALE: Span = Span::from_secs(24 * 3_600);
+
+/// The newest snapshot of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// Its evidence.
+    pub id: EvidenceId,
+    /// When it was taken.
+    pub observed_at: Timestamp,
+    /// Whether everything could be read.
+    pub outcome: Outcome,
+    /// What runs.
+    pub running: Vec<Running>,
+    /// Differences from what was authorised.
+    pub drift: Vec<Drift>,
+    /// Whether it is too old to rule anything out.
+    pub stale: bool,
+}
+
+impl Observed {
+    /// The state of "no drift".
+    #[must_use]
+    pub fn state(&self) -> State {
+        match (self.outcome, self.stale) {
+            (Outcome::Completed, false) if self.drift.is_empty() => State::Pass,
+            (Outcome::Completed, false) => State::Fail,
+            (Outcome::Completed, true) => State::Expired,
+            _ => State::Error,
+        }
+    }
+}
+
+/// The newest snapshot of an environment.
+///
+/// # Errors
+/// The index cannot be read.
+pub async fn observed(ask: &Ask, environment: &str) -> Result<Option<Observed>, Problem> {
+    let query = Query {
+        predicate_type: Some(Snapshot::URI.to_owned()),
+        subject: Subject {
+            environment: Some(environment.to_owned()),
+            ..Subject::default()
+        },
+        as_of: Some(ask.size),
+        ..Query::default()
+    };
+    let Some(item) = newest(&ask.app.store, query).await? else {
+        return Ok(None);
+    };
+    let limit = ask
+        .app
+        .bundle
+        .controls
+        .get("ENV-01")
+        .and_then(|control| control.fresh)
+        .unwrap_or(STALE);
+    Ok(Some(Observed {
+        id: item.id,
+        observed_at: item.observed_at,
+        outcome: item.outcome,
+        running: typed(&item, "running").unwrap_or_default(),
+        drift: typed(&item, "drift").unwrap_or_default(),
+        stale: ask.now.since(item.observed_at) > limit,
+    }))
+}
+
+/// What an environment should run of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorised {
+    /// Service.
+    pub service: String,
+    /// Digest of the newest writ.
+    pub artifact: Option<Digest>,
+    /// Evidence of the writ.
+    pub writ: Option<EvidenceId>,
+    /// The newest deployment.
+    pub deployment: Option<Deployed>,
+}
+
+/// A deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployed {
+    /// Its evidence.
+    pub id: EvidenceId,
+    /// Service.
+    pub service: String,
+    /// Environment.
+    pub environment: String,
+    /// Digest.
+    pub artifact: Option<Digest>,
+    /// When.
+    pub at: Timestamp,
+    /// How it ended: `succeeded`, `failed`, `rolled-back`.
+    pub outcome: String,
+    /// By an emergency past the gate.
+    pub break_glass: Option<String>,
+    /// The deployment that it takes back.
+    pub rollback_of: Option<String>,
+    /// Under which writ.
+    pub writ: Option<String>,
+    /// Who or what deployed.
+    pub deployer: Option<String>,
+}
+
+/// A deployment from its evidence.
+#[must_use]
+pub fn deployed(item: &EvidenceItem) -> Deployed {
+    Deployed {
+        id: item.id,
+        service: item.service.clone(),
+        environment: item.subject.environment.clone().unwrap_or_default(),
+        artifact: item.subject.artifact,
+        at: item.observed_at,
+        outcome: super::fact(item, "outcome").unwrap_or_default().to_owned(),
+        break_glass: super::fact(item, "breakGlass").map(str::to_owned),
+        rollback_of: super::fact(item, "rollbackOf").map(str::to_owned),
+        writ: super::fact(item, "writ").map(str::to_owned),
+        deployer: super::fact(item, "deployer").map(str::to_owned),
+    }
+}
+
+/// The newest deployments, of one environment or of all.
+///
+/// # Errors
+/// The index cannot be read.
+pub async fn deployments(
+    ask: &Ask,
+    environment: Option<&str>,
+    service: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Deployed>, Problem> {
+    let page = ask
+        .app
+        .store
+        .evidence(&Query {
+            predicate_type: Some(Deployment::URI.to_owned()),
+            service: service.map(str::to_owned),
+            subject: Subject {
+                environment: environment.map(str::to_owned),
+                ..Subject::default()
+            },
+            as_of: Some(ask.size),
+            limit,
+            ..Query::default()
+        })
+        .await?;
+    Ok(page.items.iter().map(deployed).collect())
+}
+
+/// What should run of each service in an environment.
+///
+/// # Errors
+/// The index cannot be read.
+pub async fn authorised(ask: &Ask, environment: &str) -> Result<Vec<Authorised>, Problem> {
+    let mut rows = Vec::new();
+    for service in ask.app.store.services(ask.size).await? {
+        let writs = ask
+            .app
+            .store
+            .writs_listed(&EventQuery {
+                service: Some(service.service.clone()),
+                environment: Some(environment.to_owned()),
+                below: Some(ask.size),
+                limit: 1,
+                ..EventQuery::default()
+            })
+            .await?;
+        let deployment = deployments(ask, Some(environment), Some(&service.service), 1)
+            .await?
+            .into_iter()
+            .next();
+        let writ = writs.items.into_iter().next();
+        if writ.is_none() && deployment.is_none() {
+            continue;
+        }
+        rows.push(Authorised {
+            service: service.service,
+            artifact: writ.as_ref().and_then(|writ| writ.artifact),
+            writ: writ.map(|writ| writ.id),
+            deployment,
+        });
+    }
+    Ok(rows)
+}

@@ -1,0 +1,293 @@
+//! `/admin/health`: is the server, its store and its ledger as it should be? What is not names the
+//! command that fixes it.
+
+use axum::response::Response;
+use maud::{Markup, html};
+use serde_json::{Value, json};
+use writ_model::{Span, State};
+use writ_registry::Stats;
+use writ_render::text::number;
+
+use crate::http::export::{View, respond};
+use crate::http::{Ask, Problem, Query};
+use crate::parts::frame::{Head, Section};
+use crate::parts::strip::{Figure, strip};
+use crate::parts::{Cell, Column, Empty, Row, Table, chip};
+
+crate::page_query! {
+    /// Nothing of its own.
+    HealthQuery {}
+}
+
+/// Problems that are listed.
+const PROBLEMS: usize = 100;
+
+struct Line {
+    what: &'static str,
+    state: State,
+    word: &'static str,
+    found: String,
+    fix: Option<&'static str>,
+}
+
+struct Page {
+    lines: Vec<Line>,
+    stats: Stats,
+    problems: Vec<(u64, String)>,
+    keys: Vec<(String, String)>,
+}
+
+/// Shows the page.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn show(ask: Ask, _: Query<HealthQuery>) -> Result<Response, Problem> {
+    let store = &ask.app.store;
+    let stats = store.stats().await?;
+    let problems = store.problems(PROBLEMS).await?;
+    let keys = store
+        .trust()
+        .keys()
+        .iter()
+        .map(|key| {
+            let purposes: Vec<String> = key.purposes.iter().map(ToString::to_string).collect();
+            (key.key.id().to_string(), purposes.join(", "))
+        })
+        .collect();
+    let page = Page {
+        lines: lines(&ask, &stats, problems.len()),
+        stats,
+        problems,
+        keys,
+    };
+    respond(&ask, &page).await
+}
+
+fn lines(ask: &Ask, stats: &Stats, problems: usize) -> Vec<Line> {
+    let app = &ask.app;
+    let line = |what, good: bool, word, found: String, fix| Line {
+        what,
+        state: if good { State::Pass } else { State::Warned },
+        word,
+        found,
+        fix: if good { None } else { Some(fix) },
+    };
+    let behind = stats.entries.saturating_sub(stats.indexed);
+    let unsigned = stats.entries.saturating_sub(stats.head.size);
+    let up = Span::from_secs(i64::try_from(app.began.elapsed().as_secs()).unwrap_or(i64::MAX));
+    vec![
+        line(
+            "Process",
+            true,
+            "alive",
+            format!("version {}, up {}", env!("CARGO_PKG_VERSION"), up.human()),
+            "",
+        ),
+        match &ask.head.verified {
+            Ok(()) => line(
+                "Ledger head",
+                true,
+                "verified",
+                format!("#{} signed by a trusted log key", number(ask.head.size)),
+                "",
+            ),
+            Err(why) => Line {
+                what: "Ledger head",
+                state: State::Fail,
+                word: "not verified",
+                found: why.clone(),
+                fix: Some("writ verify"),
+            },
+        },
+        line(
+            "Ledger",
+            unsigned == 0,
+            if unsigned == 0 { "signed" } else { "waiting" },
+            format!(
+                "{} entries, {} not under a signed head yet",
+                number(stats.entries),
+                number(unsigned)
+            ),
+            "it is signed within a second; look at the server's log if it stays",
+        ),
+        line(
+            "Index",
+            behind == 0,
+            if behind == 0 { "complete" } else { "behind" },
+            format!(
+                "{} of {} entries",
+                number(stats.indexed),
+                number(stats.entries)
+            ),
+            "writ server reindex",
+        ),
+        line(
+            "Entries",
+            problems == 0,
+            if problems == 0 {
+                "all usable"
+            } else {
+                "some unusable"
+            },
+            format!("{problems} entries cannot be used"),
+            "they are listed below with the reason; writ verify",
+        ),
+        line(
+            "Controls",
+            true,
+            "loaded",
+            format!(
+                "{} {}, {} controls, {} frameworks",
+                app.bundle.reference.name,
+                app.bundle.reference.version,
+                app.bundle.controls.len(),
+                app.bundle.frameworks.len()
+            ),
+            "",
+        ),
+        line(
+            "Intake",
+            app.intake.waiting() == 0,
+            if app.intake.waiting() == 0 {
+                "idle"
+            } else {
+                "busy"
+            },
+            format!("{} envelopes wait to be recorded", app.intake.waiting()),
+            "wait; look at the disk if it stays",
+        ),
+        Line {
+            what: "Accounts",
+            state: State::Warned,
+            word: "none",
+            found: format!(
+                "everybody on this machine acts as {}, assurance local-user",
+                ask.principal.name
+            ),
+            fix: Some("listen on 127.0.0.1 only"),
+        },
+        line(
+            "Encryption",
+            true,
+            if app.config.tls.is_some() {
+                "TLS"
+            } else {
+                "this machine only"
+            },
+            format!("listens on {}", app.config.listen),
+            "",
+        ),
+    ]
+}
+
+impl Page {
+    fn table(&self) -> Table {
+        let mut table = Table::new(
+            "health",
+            "Parts of the server",
+            vec![
+                Column::head("Part"),
+                Column::text("State"),
+                Column::text("Found"),
+                Column::text("Fix"),
+            ],
+        );
+        for line in &self.lines {
+            table.rows.push(Row::new(vec![
+                Cell::text(line.what),
+                Cell::html(line.word, chip::tag(line.state, line.word)),
+                Cell::text(&line.found),
+                line.fix.map_or_else(Cell::none, Cell::text),
+            ]));
+        }
+        table
+    }
+
+    fn problems(&self) -> Table {
+        let mut table = Table::new(
+            "problems",
+            "Entries that cannot be used",
+            vec![Column::number("Entry"), Column::head("Reason")],
+        );
+        for (index, reason) in &self.problems {
+            table
+                .rows
+                .push(Row::new(vec![Cell::number(*index), Cell::text(reason)]));
+        }
+        table.empty = Some(Empty::NothingFound(format!(
+            "0 unusable entries in {}.",
+            number(self.stats.indexed)
+        )));
+        table
+    }
+
+    fn keys(&self) -> Table {
+        let mut table = Table::new(
+            "keys",
+            "Keys that this store trusts",
+            vec![Column::head("Key"), Column::text("For")],
+        );
+        for (key, purposes) in &self.keys {
+            table.rows.push(Row::new(vec![
+                Cell::html(key, html! { code.id { (key) } }),
+                Cell::text(purposes),
+            ]));
+        }
+        table
+    }
+}
+
+impl View for Page {
+    const SCHEMA: &'static str = "writ.page.health/1";
+
+    fn head(&self, ask: &Ask) -> Head {
+        Head::new(
+            Section::Health,
+            "Health",
+            format!("Ledger {}.", ask.app.store.origin()),
+        )
+        .cited("HEALTH")
+    }
+
+    fn body(&self, _: &Ask) -> Markup {
+        let counts = &self.stats.counts;
+        let figures = [
+            Figure::new(
+                "Evidence",
+                number(counts.evidence),
+                format!("of {} services", number(counts.services)),
+            ),
+            Figure::new("Runs", number(counts.runs), "recorded"),
+            Figure::new("Decisions", number(counts.decisions), "recorded"),
+            Figure::new("Writs", number(counts.writs), "issued"),
+            Figure::new(
+                "Open findings",
+                number(counts.open_findings),
+                "once per service",
+            ),
+            Figure::new("Exemptions", number(counts.exemptions), "ever asked for"),
+        ];
+        html! {
+            (self.table().html())
+            h2 { "Store" }
+            (strip(&figures))
+            h2 { "Unusable entries" }
+            (self.problems().html())
+            h2 { "Keys" }
+            (self.keys().html())
+        }
+    }
+
+    fn tables(&self, _: &Ask) -> Vec<Table> {
+        vec![self.table(), self.problems(), self.keys()]
+    }
+
+    fn data(&self) -> Value {
+        json!({
+            "stats": self.stats,
+            "parts": self.lines.iter().map(|line| json!({"part": line.what, "state": line.word, "found": line.found, "fix": line.fix})).collect::<Vec<_>>(),
+            "problems": self.problems.iter().map(|(index, reason)| json!({"index": index, "reason": reason})).collect::<Vec<_>>(),
+            "keys": self.keys.iter().map(|(key, purposes)| json!({"key": key, "purposes": purposes})).collect::<Vec<_>>(),
+        })
+    }
+}

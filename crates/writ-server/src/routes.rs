@@ -1,0 +1,193 @@
+//! The one table of routes. A handler that is not in it cannot be reached: the router is made of
+//! this table and nothing else, and every row names the action that is asked before its handler.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
+
+use crate::http::{Action, Principal, Problem, may};
+use crate::state::Shared;
+use crate::{api, assets, ledger, pages};
+
+/// What kind of address a route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A page for people, with its other forms.
+    Page,
+    /// The interface for programs; described in the OpenAPI document.
+    Api,
+    /// The ledger as static files.
+    Ledger,
+    /// Style sheets, fonts and scripts.
+    Asset,
+    /// For whoever operates the server.
+    Operation,
+}
+
+/// One route.
+#[derive(Clone, Copy)]
+pub struct Route {
+    /// Method; GET answers HEAD too.
+    pub method: &'static str,
+    /// Path, parameters in braces.
+    pub path: &'static str,
+    /// Kind of address.
+    pub class: Class,
+    /// What is asked before the handler runs.
+    pub action: Action,
+    handler: fn() -> MethodRouter<Shared>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $class:ident $action:ident => $handler:path;)+) => {
+        /// All routes.
+        pub const ROUTES: &[Route] = &[$(Route {
+            method: routes!(@word $method),
+            path: $path,
+            class: Class::$class,
+            action: Action::$action,
+            handler: || $method($handler),
+        }),+];
+    };
+    (@word get) => { "GET" };
+    (@word post) => { "POST" };
+}
+
+routes! {
+    get "/" Page ReadRecords => pages::overview::show;
+    get "/changes" Page ReadRecords => pages::changes::show;
+    get "/changes/{change}" Page ReadRecords => pages::change::show;
+    get "/runs" Page ReadRecords => pages::runs::show;
+    get "/runs/{id}" Page ReadRecords => pages::run::show;
+    get "/d/{id}" Page ReadRecords => pages::decision::show;
+    get "/environments" Page ReadRecords => pages::environments::show;
+    get "/environments/{name}" Page ReadRecords => pages::environment::show;
+    get "/findings" Page ReadRecords => pages::findings::show;
+    get "/findings/{fingerprint}" Page ReadRecords => pages::finding::show;
+    get "/exemptions" Page ReadRecords => pages::exemptions::show;
+    get "/exemptions/{number}" Page ReadRecords => pages::exemption::show;
+    get "/controls" Page ReadRecords => pages::controls::show;
+    get "/controls/{id}" Page ReadRecords => pages::control::show;
+    get "/evidence" Page ReadRecords => pages::evidence::show;
+    get "/e/{id}" Page ReadRecords => pages::item::show;
+    get "/search" Page ReadRecords => pages::search::show;
+    get "/admin/health" Page ReadServer => pages::health::show;
+    post "/settings/theme" Page OwnSettings => pages::theme::set;
+
+    get "/api/openapi.json" Api Public => api::openapi::get;
+    get "/api/v1/evidence" Api ReadRecords => api::evidence::list;
+    post "/api/v1/evidence" Api RecordEvidence => api::intake::record;
+    get "/api/v1/evidence/{id}" Api ReadRecords => api::evidence::one;
+    get "/api/v1/evidence/{id}/envelope" Api ReadRecords => api::evidence::envelope;
+    get "/api/v1/evidence/{id}/receipt" Api ReadRecords => api::evidence::receipt;
+    get "/api/v1/findings" Api ReadRecords => api::findings::list;
+    get "/api/v1/runs" Api ReadRecords => api::runs::list;
+    get "/api/v1/changes" Api ReadRecords => api::changes::list;
+    get "/api/v1/decisions" Api ReadRecords => api::decisions::list;
+    get "/api/v1/decisions/{id}" Api ReadRecords => api::decisions::one;
+    get "/api/v1/writs" Api ReadRecords => api::writs::list;
+    get "/api/v1/approvals" Api ReadRecords => api::approvals::list;
+    get "/api/v1/exemptions" Api ReadRecords => api::exemptions::list;
+    get "/api/v1/exemptions/{number}" Api ReadRecords => api::exemptions::one;
+    get "/api/v1/services" Api ReadRecords => api::services::list;
+    get "/api/v1/controls" Api ReadControls => api::controls::list;
+    get "/api/v1/controls/{id}" Api ReadControls => api::controls::one;
+    get "/api/v1/frameworks" Api ReadControls => api::frameworks::list;
+    get "/api/v1/frameworks/{key}" Api ReadControls => api::frameworks::one;
+    get "/api/v1/posture" Api ReadRecords => api::posture::get;
+    get "/api/v1/stats" Api ReadServer => api::stats::get;
+
+    get "/ledger/checkpoint" Ledger ReadLedger => ledger::checkpoint;
+    get "/ledger/tile/entries/{*path}" Ledger ReadEntries => ledger::entries;
+    get "/ledger/tile/{level}/{*path}" Ledger ReadLedger => ledger::tile;
+
+    get "/assets/{name}" Asset Public => assets::get;
+    get "/healthz" Operation Public => api::operation::alive;
+    get "/readyz" Operation Public => api::operation::ready;
+    get "/metrics" Operation ReadMetrics => api::operation::metrics;
+}
+
+/// The router of the table.
+pub(crate) fn router(state: &Shared) -> Router<Shared> {
+    ROUTES.iter().fold(Router::new(), |router, route| {
+        let action = route.action;
+        let asked = from_fn_with_state(state.clone(), move |state, request, next| {
+            ask(action, state, request, next)
+        });
+        router.route(route.path, (route.handler)().layer(asked))
+    })
+}
+
+async fn ask(action: Action, State(_): State<Shared>, request: Request, next: Next) -> Response {
+    let allowed = match request.extensions().get::<Principal>() {
+        Some(principal) => may(principal, action),
+        None => Err(Problem::new(
+            crate::http::Code::Internal,
+            "the request has no principal",
+        )),
+    };
+    match allowed {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_routes() {
+        let table: Vec<String> = ROUTES
+            .iter()
+            .map(|route| {
+                format!(
+                    "{:<5} {:<38} {:<10} {}",
+                    route.method,
+                    route.path,
+                    format!("{:?}", route.class),
+                    route.action.word()
+                )
+            })
+            .collect();
+        let unique: std::collections::BTreeSet<&String> = table.iter().collect();
+        assert_eq!(unique.len(), table.len());
+        insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn only_the_table_makes_routes() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = vec![folder];
+        while let Some(path) = files.pop() {
+            if path.is_dir() {
+                files.extend(
+                    std::fs::read_dir(path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+                continue;
+            }
+            // The witness is a server of its own.
+            if path.ends_with("src/routes.rs") || path.ends_with("src/witness.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for way in [".route(", ".nest(", ".route_service(", ".nest_service("] {
+                assert!(
+                    !text.contains(way),
+                    "{} makes a route of its own",
+                    path.display()
+                );
+            }
+        }
+    }
+}
