@@ -5,6 +5,7 @@
 
 mod key;
 mod ledger;
+mod search;
 mod serve;
 mod server;
 mod spool;
@@ -21,6 +22,7 @@ use writ_render::Format;
 
 pub use key::{ImportArgs, KeyCommand, KeySource, NewArgs, RotateArgs};
 pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
+pub use search::SearchArgs;
 pub use serve::ServeArgs;
 pub use server::{BackupArgs, RestoreArgs, ServerCommand};
 pub use spool::{SpoolCommand, SpoolPlace};
@@ -46,6 +48,7 @@ Everyday
 Decide and prove
   exempt      request, list, show or revoke exemptions
   approve     grant a requested exemption      reject   refuse it
+  search      find evidence by its words
   verify      check evidence, a file or the whole store, offline
   replay      run a past decision again and compare
 
@@ -218,6 +221,11 @@ pub enum Command {
         after_help = "Examples:\n  writ replay dec_5f0c1a2b\n  writ replay dec_5f0c1a2b -f json"
     )]
     Replay(ReplayArgs),
+    /// Find evidence by its words, newest first.
+    #[command(
+        after_help = "Examples:\n  writ search payments trivy\n  writ search CVE-2026-31817 --kind dependency-scan\n  writ search 'log4*' --limit 20 -f json"
+    )]
+    Search(SearchArgs),
     /// Request, list, show or revoke exemptions.
     #[command(subcommand)]
     Exempt(ExemptCommand),

@@ -56,6 +56,7 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Check(args)) => block_on(commands::check::run(context, args)),
         Some(Command::Status(args)) => block_on(commands::status::run(context, args)),
         Some(Command::Verify(args)) => block_on(commands::verify::run(context, args)),
+        Some(Command::Search(args)) => block_on(commands::search::run(context, args)),
         Some(Command::Exempt(command)) => block_on(commands::exempt::run(context, command)),
         Some(Command::Approve(args)) => block_on(commands::exempt::approve(context, args)),
         Some(Command::Reject(args)) => block_on(commands::exempt::reject(context, args)),

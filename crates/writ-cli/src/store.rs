@@ -66,6 +66,8 @@ pub fn registry_error(error: &RegistryError) -> EdgeError {
         | RegistryError::NoStore(_)
         | RegistryError::NotAnId(_)
         | RegistryError::Ambiguous { .. }
+        | RegistryError::Cursor { .. }
+        | RegistryError::Words { .. }
         | RegistryError::NotFound(_) => edge::usage(text),
         RegistryError::Exemption { .. } => edge::not_allowed(text),
         RegistryError::KeyChange { problem, remedy } => {

@@ -116,6 +116,18 @@ pub enum RegistryError {
         #[source]
         source: sqlx::Error,
     },
+    /// A cursor that is not of the list that is asked.
+    #[error("the cursor cannot be used: {problem}; leave it out to begin with the first page")]
+    Cursor {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A search without anything to search for.
+    #[error("{problem}")]
+    Words {
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// Another process builds the index.
     #[error("another process is rebuilding the index {}: let it finish", .path.display())]
     Building {

@@ -9,6 +9,7 @@
 
 pub mod backup;
 pub mod config;
+pub mod cursor;
 #[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
 pub mod db;
 mod door;
@@ -49,6 +50,7 @@ pub use index::views::{
     ApprovalRow, COUNT_LIMIT, ChangeRow, CheckState, DecisionStates, EventQuery, Listed, MAX_ROWS,
     ServiceRow, Total,
 };
+pub use index::words::{Found, Search};
 pub use item::item_from_statement;
 pub use keep::{Periods, Retention};
 pub use ops::HeldCheckpoint;

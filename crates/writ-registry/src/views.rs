@@ -10,6 +10,7 @@ use crate::index::tracked::{FindingAges, FindingCursor, FindingGroup, FindingsFi
 use crate::index::views::{
     ApprovalRow, ChangeRow, DecisionStates, EventQuery, Listed, ServiceRow, Total,
 };
+use crate::index::words::{Found, Search};
 use crate::store::Store;
 
 impl Store {
@@ -85,6 +86,14 @@ impl Store {
     /// The index cannot be read.
     pub async fn run_counts(&self) -> Result<Vec<(String, u64)>> {
         self.index().await?.run_counts().await
+    }
+
+    /// The entries that hold all of some words, newest first.
+    ///
+    /// # Errors
+    /// There is nothing to search for, the cursor is of another list, or the index cannot be read.
+    pub async fn search(&self, search: &Search) -> Result<Found> {
+        self.index().await?.search(search).await
     }
 
     /// A part of the runs, newest first.

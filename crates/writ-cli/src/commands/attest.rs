@@ -67,7 +67,12 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
     Ok(0)
 }
 
-fn kind_of_word(word: &str) -> Result<EvidenceType, EdgeError> {
+/// A kind of evidence by its word.
+///
+/// # Errors
+///
+/// Exit 2, with the nearest word.
+pub fn kind_of_word(word: &str) -> Result<EvidenceType, EdgeError> {
     EvidenceType::from_word(word).ok_or_else(|| {
         let words: Vec<&str> = EvidenceType::ALL.iter().map(|kind| kind.word()).collect();
         let near = writ_gate::did_you_mean(word, words.iter().copied());

@@ -17,6 +17,7 @@ pub mod place;
 pub mod reference;
 pub mod replay;
 pub mod run;
+pub mod search;
 pub mod serve;
 pub mod server;
 pub mod shell;

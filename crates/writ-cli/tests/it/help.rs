@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 61] = [
+const VERBS: [&str; 62] = [
     "init",
     "check",
     "run",
@@ -16,6 +16,7 @@ const VERBS: [&str; 61] = [
     "inspect",
     "verify",
     "replay",
+    "search",
     "exempt request",
     "exempt list",
     "exempt show",
@@ -72,7 +73,7 @@ const VERBS: [&str; 61] = [
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..53] {
+    for verb in &VERBS[..54] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);

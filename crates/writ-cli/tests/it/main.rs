@@ -12,6 +12,7 @@ mod ledger;
 mod locker;
 mod reindex;
 mod sandbox;
+mod search;
 mod serve;
 mod spool;
 mod tools;

@@ -1,5 +1,6 @@
 //! Rows that wait to be written together: a statement per row would cost more than the row.
 
+use super::words;
 use crate::db::{Conn, Value, sql};
 
 /// Rows of one table.
@@ -32,6 +33,7 @@ pub(super) struct Batch<'q> {
     decisions: Rows<'q>,
     writs: Rows<'q>,
     approvals: Rows<'q>,
+    words: Rows<'q>,
 }
 
 impl<'q> Batch<'q> {
@@ -45,6 +47,7 @@ impl<'q> Batch<'q> {
             decisions: Rows::new(11),
             writs: Rows::new(7),
             approvals: Rows::new(8),
+            words: Rows::new(2),
         }
     }
 
@@ -78,6 +81,11 @@ impl<'q> Batch<'q> {
 
     pub(super) fn approval(&mut self, row: [Value<'q>; 8]) {
         self.approvals.add(row);
+    }
+
+    /// What an entry is found by.
+    pub(super) fn words(&mut self, row: [Value<'q>; 2]) {
+        self.words.add(row);
     }
 
     /// Writes them.
@@ -125,6 +133,9 @@ impl<'q> Batch<'q> {
                 connection.insert_rows(insert, "", rows.columns).await?;
             }
         }
-        Ok(())
+        match self.words.values.is_empty() {
+            true => Ok(()),
+            false => words::insert(connection, self.words.values, self.words.columns).await,
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use futures_util::TryStreamExt as _;
 
-use super::{Index, Position, position_of, schema};
+use super::{Index, Position, position_of, schema, words};
 use crate::db::{Tx, sql};
 use crate::error::Result;
 
@@ -61,7 +61,11 @@ impl Index {
                 }
             }
         }
-        Ok(None)
+        let is = words::digest(&mut ours).await.map_err(|e| self.failed(e))?;
+        let ought = words::digest(&mut theirs)
+            .await
+            .map_err(|e| other.failed(e))?;
+        Ok((is != ought).then(|| format!("words{is} instead of{ought}")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The whole index as text, one line per row, in the order of each table's unique key: what two
 //! builds of the same ledger must agree on byte for byte.
 
-use super::{Index, schema};
+use super::{Index, schema, words};
 use crate::db::sql;
 use crate::error::Result;
 
@@ -22,6 +22,11 @@ impl Index {
                 out.push('\n');
             }
         }
+        let (mut moment, _) = self.moment().await?;
+        let words = words::digest(&mut moment.conn()).await;
+        out.push_str("words");
+        out.push_str(&words.map_err(|e| self.failed(e))?);
+        out.push('\n');
         Ok(out)
     }
 }

@@ -11,12 +11,15 @@ mod dump;
 pub(crate) mod home;
 pub(crate) mod lifecycle;
 pub(crate) mod lists;
+#[cfg(test)]
+mod plans;
 mod project;
 pub(crate) mod query;
 mod schema;
 mod streams;
 pub(crate) mod tracked;
 pub(crate) mod views;
+pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -170,7 +173,8 @@ impl Index {
         let create = async {
             let mut transaction = index.db.begin().await?;
             let mut connection = transaction.conn();
-            connection.script(schema::tables(&connection)).await?;
+            let tables = schema::tables(&connection) + words::table(&connection);
+            connection.script(tables).await?;
             for (key, value) in [
                 ("schema_version", schema::VERSION),
                 ("origin", origin),
@@ -199,7 +203,8 @@ impl Index {
             if let Some(row) = done
                 && row.try_get::<&str>(0)? == "0"
             {
-                connection.script(schema::indexes()).await?;
+                let indexes = schema::indexes() + words::index(&connection);
+                connection.script(indexes).await?;
                 connection
                     .execute(sql("UPDATE meta SET value = '1' WHERE key = 'finished'"))
                     .await?;
@@ -295,6 +300,8 @@ impl Index {
         text: String,
         values: Vec<String>,
     ) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        #[cfg(test)]
+        plans::note(&text, &values);
         let question = sql(text).bind_all(values);
         async move { self.ask(question).await }
     }
@@ -340,6 +347,13 @@ fn position_of(rows: &[Row]) -> sqlx::Result<Option<Position>> {
         }
     }
     Ok((version == schema::VERSION).then_some(position))
+}
+
+/// Whether a database file has a write-ahead log that is not folded in.
+pub(crate) fn has_pending(path: &Path) -> bool {
+    side_files(path)
+        .iter()
+        .any(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0))
 }
 
 /// The files that SQLite keeps beside a database file.

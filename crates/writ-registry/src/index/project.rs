@@ -8,6 +8,7 @@ use writ_model::{Digest, EvidenceItem, Origin, PrincipalId, Timestamp};
 use super::batch::Batch;
 use super::changes::apply_change;
 use super::streams::{FindingsSource, apply_scan, signed};
+use super::words;
 use crate::db::{Conn, Value, sql};
 
 /// Columns of a row of `evidence`.
@@ -180,6 +181,7 @@ async fn apply_one<'q>(
     for (digest, role) in blobs {
         batch.blob([digest.to_hex().into(), index.into(), role.into()]);
     }
+    batch.words([index.into(), words::list(projected).into()]);
     if let Some(key) = &projected.cache_key {
         batch.cache([key.into(), index.into()]);
     }

@@ -25,7 +25,9 @@ pub(crate) fn tables(connection: &Conn<'_>) -> String {
 /// What only questions need: made when an index is filled for the first time, because that is
 /// faster.
 pub(crate) fn indexes() -> String {
-    INDEXES.join(";\n")
+    let mut script = INDEXES.join(";\n");
+    script.push_str(";\n");
+    script
 }
 
 /// Every table with the unique key that orders its dump.
@@ -205,15 +207,18 @@ const INDEXES: &[&str] = &[
     "CREATE INDEX evidence_environment ON evidence (environment, idx) WHERE environment IS NOT NULL",
     "CREATE INDEX subjects_value ON subjects (value, idx)",
     "CREATE INDEX findings_fingerprint ON findings (fingerprint, stream)",
-    "CREATE INDEX findings_open ON findings (state, severity, first_seen, fingerprint, stream)",
+    "CREATE INDEX findings_open ON findings (state, severity DESC, first_seen, fingerprint, stream)",
     "CREATE INDEX exemptions_service ON exemptions (service, number)",
     "CREATE INDEX approvals_service ON approvals (service, idx)",
     "CREATE INDEX decisions_service ON decisions (service, environment, idx)",
+    "CREATE INDEX decisions_all ON decisions (service, idx)",
     "CREATE INDEX decisions_commit ON decisions (commit_id, idx)",
     "CREATE INDEX decisions_artifact ON decisions (artifact, idx)",
     "CREATE INDEX writs_service ON writs (service, environment, idx)",
+    "CREATE INDEX writs_all ON writs (service, idx)",
     "CREATE INDEX runs_service ON runs (service, idx)",
     "CREATE INDEX runs_commit ON runs (commit_id, idx)",
-    "CREATE INDEX changes_first ON changes (first_index)",
+    "CREATE INDEX changes_all ON changes (service, first_index DESC, name)",
+    "CREATE INDEX changes_first ON changes (first_index DESC, service, name)",
     "CREATE INDEX change_commits_name ON change_commits (service, name, first_index)",
 ];

@@ -134,6 +134,11 @@ impl Place {
         Store::open(self.store(), self.options()).await.unwrap()
     }
 
+    /// Whether the index is on a server.
+    pub fn is_on_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// Runs a statement on the index, past the store.
     pub async fn execute(&self, statement: &'static str) {
         match &self.database {

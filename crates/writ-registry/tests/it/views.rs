@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use writ_ledger::tile::TilePath;
-use writ_model::{Digest, Severity, State, StateCounts, Subject, Timestamp};
-use writ_registry::{EventQuery, FindingsFilter, NewRecord, Standing, Store};
+use writ_model::{Digest, EvidenceType, Severity, State, StateCounts, Subject, Timestamp};
+use writ_registry::{
+    Compared, EventQuery, FindingsFilter, NewRecord, RegistryError, Search, Standing, Store, cursor,
+};
 
 use crate::common::{Place, START, each_database, finding, scan_with, statement_about};
 
@@ -78,6 +80,7 @@ pub async fn all(make: &impl AsyncFn() -> Place) {
     the_newest_decision_of_each_place_carries_its_states(make().await).await;
     findings_are_counted_once_per_service_and_as_of_a_size(make().await).await;
     the_text_of_a_search_is_text(make().await).await;
+    evidence_is_found_by_its_words(make().await).await;
 }
 
 each_database!(parts_of_a_list_join_without_gap_or_overlap);
@@ -454,4 +457,125 @@ async fn what_names_no_service_is_read_for_every_service_and_hides_none_of_its_o
         let got: Vec<u64> = set.items.iter().map(|item| item.index).collect();
         assert_eq!(got, expected, "{service}");
     }
+}
+
+each_database!(evidence_is_found_by_its_words);
+
+async fn evidence_is_found_by_its_words(place: Place) {
+    let store = place.create().await;
+    let said = [
+        ("payments", "Zürich's cluster: CVE-2026-31817"),
+        ("payments", "a \u{0} and 'quotes' \" * & | ! :"),
+        ("billing", "cluster-two, ЖУК and \u{1f41e}"),
+        ("payments", "clusters of cve 2026 31817"),
+        ("payments", ""),
+    ];
+    for (number, (service, text)) in said.iter().enumerate() {
+        let at = START + i64::try_from(number).unwrap() * 1_000_000;
+        place.clock.advance(1);
+        let scan = scan_with(service, at, &[], |p| {
+            p["notes"] = json!([text]);
+            p["stage"] = json!(format!("stage-{number}"));
+        });
+        store.record(scan).await.unwrap();
+    }
+    let find = async |store: &Store, search: Search| -> Vec<u64> {
+        let found = store.search(&search).await.unwrap();
+        found.items.iter().map(|item| item.index).collect()
+    };
+    let words = |words: &str| Search {
+        words: words.to_owned(),
+        ..Search::default()
+    };
+    for (asked, expected) in [
+        ("trivy", vec![4, 3, 2, 1, 0]),
+        ("cluster", vec![2, 0]),
+        ("CLUST*", vec![3, 2, 0]),
+        ("cve-2026-31817", vec![3, 0]),
+        ("zürich", vec![0]),
+        ("жу*", vec![2]),
+        ("stage-3", vec![3]),
+        ("cluster billing", vec![2]),
+        ("quotes", vec![1]),
+        // Signs of the databases' own languages have no meaning.
+        ("cluster' | 'billing", vec![2]),
+        ("\"cluster\" OR billing", vec![]),
+        ("NOT cluster", vec![]),
+        ("service:payments", vec![]),
+        ("' & ", vec![]),
+    ] {
+        match store.search(&words(asked)).await {
+            Ok(found) => {
+                let found: Vec<u64> = found.items.iter().map(|item| item.index).collect();
+                assert_eq!(found, expected, "{asked}");
+            }
+            Err(RegistryError::Words { .. }) => assert_eq!(asked, "' & "),
+            Err(error) => panic!("{asked}: {error}"),
+        }
+    }
+    let of_service = Search {
+        service: Some("payments".to_owned()),
+        types: vec![EvidenceType::DependencyScan],
+        ..words("clust*")
+    };
+    assert_eq!(find(&store, of_service.clone()).await, [3, 0]);
+    let below = Search {
+        below: Some(3),
+        ..of_service
+    };
+    assert_eq!(find(&store, below).await, [0]);
+    let other = Search {
+        types: vec![EvidenceType::Sast],
+        ..words("trivy")
+    };
+    assert_eq!(find(&store, other).await, [0_u64; 0]);
+
+    let mut page = Search {
+        limit: 2,
+        ..words("trivy")
+    };
+    let mut pages = Vec::new();
+    loop {
+        let found = store.search(&page).await.unwrap();
+        pages.push(
+            found
+                .items
+                .iter()
+                .map(|item| item.index)
+                .collect::<Vec<_>>(),
+        );
+        // What comes meanwhile moves no page.
+        let at = START + 100_000_000 + i64::try_from(pages.len()).unwrap();
+        place.clock.advance(100);
+        store
+            .record(scan_with("late", at, &[], |_| {}))
+            .await
+            .unwrap();
+        match found.next {
+            Some(next) => page.cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(pages, [vec![4, 3], vec![2, 1], vec![0]]);
+    page.cursor = Some(cursor::encode("runs", &7_u64));
+    let error = store.search(&page).await.unwrap_err().to_string();
+    assert!(error.contains("list of runs, not of search"), "{error}");
+
+    let dump = store.index_dump().await.unwrap();
+    assert!(dump.contains("words count="), "{dump}");
+    let rebuilt = store.rebuild(true, &mut |_, _| {}).await.unwrap();
+    assert_eq!(rebuilt.compared, Some(Compared::Same));
+    assert_eq!(store.index_dump().await.unwrap(), dump);
+    place
+        .execute(match place.is_on_postgres() {
+            true => "UPDATE words SET list = 'forged' WHERE idx = 1",
+            false => "INSERT INTO words (rowid, list) VALUES (1, 'forged')",
+        })
+        .await;
+    let rebuilt = store.rebuild(true, &mut |_, _| {}).await.unwrap();
+    let Some(Compared::Differs { line }) = rebuilt.compared else {
+        panic!("{rebuilt:?}");
+    };
+    assert!(line.contains("words"), "{line}");
+    store.close().await.unwrap();
 }

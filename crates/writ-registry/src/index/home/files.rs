@@ -13,7 +13,7 @@ use super::{Build, Guard, Swap};
 use crate::db::{Access, Db, Durability};
 use crate::error::{RegistryError, Result};
 use crate::fault;
-use crate::index::{Index, Position, side_files};
+use crate::index::{Index, Position, has_pending, side_files};
 use crate::log::LogView;
 use crate::open::fits;
 
@@ -70,10 +70,7 @@ impl Files {
             let path = self.root.join(&target);
             if read_only {
                 // A write-ahead log that was not folded in can only be read by writing beside it.
-                let pending = side_files(&path)
-                    .iter()
-                    .any(|path| fs::metadata(path).is_ok_and(|file| file.len() > 0));
-                if pending {
+                if has_pending(&path) {
                     return Ok(None);
                 }
                 return Index::open_file(&path, Access::Immutable, None).await;

@@ -1,0 +1,192 @@
+//! How SQLite answers what pages ask: by indexes, in their order, without sorting or reading all.
+
+use std::cell::RefCell;
+
+use writ_model::{Digest, EvidenceType, Subject};
+
+use super::Index;
+use super::query::Query;
+use super::tracked::{FindingsFilter, Standing};
+use super::views::EventQuery;
+use super::words::Search;
+use crate::db::sql;
+use crate::error::Result;
+
+thread_local! {
+    static ASKED: RefCell<Vec<(String, Vec<String>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Remembers a question.
+pub(super) fn note(text: &str, values: &[String]) {
+    ASKED.with_borrow_mut(|asked| asked.push((text.to_owned(), values.to_vec())));
+}
+
+/// An empty index as it is in use.
+async fn index() -> Index {
+    let index = Index::in_memory("test").await.unwrap();
+    index.finish().await.unwrap();
+    index
+}
+
+/// The plans of all questions that a call asks.
+async fn plans<T>(index: &Index, call: impl Future<Output = Result<T>>) -> Vec<String> {
+    ASKED.take();
+    call.await.unwrap();
+    let mut plans = Vec::new();
+    for (text, values) in ASKED.take() {
+        let explain = sql(format!("EXPLAIN QUERY PLAN {text}")).bind_all(values);
+        let rows = index.ask(explain).await.unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.try_get(3).unwrap()).collect();
+        plans.push(format!("{text}\n{}", lines.join("\n")));
+    }
+    assert!(!plans.is_empty());
+    plans
+}
+
+/// Every question of the call goes down an index, and none sorts.
+async fn by_index<T>(index: &Index, call: impl Future<Output = Result<T>>) {
+    for plan in plans(index, call).await {
+        // What is counted was cut to a size before.
+        let read = plan.replace("SCAN counted", "");
+        assert!(read.contains("SEARCH "), "{plan}");
+        assert!(!read.contains("SCAN "), "{plan}");
+        assert!(!read.contains("TEMP B-TREE"), "{plan}");
+    }
+}
+
+/// The call reads in the order of the page and stops at its end: nothing is sorted.
+async fn in_order<T>(index: &Index, call: impl Future<Output = Result<T>>) {
+    for plan in plans(index, call).await {
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_evidence() {
+    let index = index().await;
+    let digest = Digest::of(b"");
+    let about = |subject: Subject| Query {
+        subject,
+        ..Query::default()
+    };
+    let questions = [
+        Query {
+            service: Some("payments".to_owned()),
+            ..Query::default()
+        },
+        Query {
+            predicate_type: Some("urn:x".to_owned()),
+            ..Query::default()
+        },
+        about(Subject {
+            commit: Some("c".to_owned()),
+            ..Subject::default()
+        }),
+        about(Subject {
+            tree: Some("t".to_owned()),
+            ..Subject::default()
+        }),
+        about(Subject {
+            artifact: Some(digest),
+            ..Subject::default()
+        }),
+        about(Subject {
+            environment: Some("production".to_owned()),
+            ..Subject::default()
+        }),
+        Query {
+            types: vec![EvidenceType::Sast],
+            ..Query::default()
+        },
+    ];
+    for question in questions {
+        for cursor in [None, Some(40)] {
+            let page = Query {
+                cursor,
+                limit: 50,
+                ..question.clone()
+            };
+            by_index(&index, index.evidence(&page)).await;
+        }
+    }
+    in_order(&index, index.evidence(&Query::default())).await;
+}
+
+#[tokio::test]
+async fn pages_of_events() {
+    let index = index().await;
+    let digest = Digest::of(b"");
+    for after in [None, Some(40)] {
+        let all = EventQuery {
+            after,
+            limit: 50,
+            ..EventQuery::default()
+        };
+        let of_service = EventQuery {
+            service: Some("payments".to_owned()),
+            ..all.clone()
+        };
+        by_index(&index, index.runs_listed(&of_service)).await;
+        by_index(&index, index.decisions_listed(&of_service)).await;
+        by_index(&index, index.approvals_listed(&of_service)).await;
+        by_index(&index, index.changes_listed(&of_service)).await;
+        let released = EventQuery {
+            environment: Some("production".to_owned()),
+            ..of_service.clone()
+        };
+        by_index(&index, index.writs_listed(&released)).await;
+        by_index(&index, index.decisions_listed(&released)).await;
+        let of_commit = EventQuery {
+            commit: Some("c".to_owned()),
+            ..all.clone()
+        };
+        by_index(&index, index.runs_listed(&of_commit)).await;
+        by_index(&index, index.decisions_listed(&of_commit)).await;
+        let of_artifact = EventQuery {
+            artifact: Some(digest),
+            ..all.clone()
+        };
+        by_index(&index, index.decisions_listed(&of_artifact)).await;
+        for question in [&all, &of_service] {
+            in_order(&index, index.writs_listed(question)).await;
+        }
+        in_order(&index, index.runs_listed(&all)).await;
+        in_order(&index, index.decisions_listed(&all)).await;
+        in_order(&index, index.approvals_listed(&all)).await;
+        in_order(&index, index.changes_listed(&all)).await;
+    }
+}
+
+#[tokio::test]
+async fn pages_of_findings() {
+    let index = index().await;
+    let open = FindingsFilter {
+        standing: Standing::Open,
+        limit: 50,
+        ..FindingsFilter::default()
+    };
+    by_index(&index, index.findings_listed(&open)).await;
+}
+
+#[tokio::test]
+async fn pages_of_a_search() {
+    let index = index().await;
+    for below in [None, Some(40)] {
+        let search = Search {
+            words: "payments triv*".to_owned(),
+            service: Some("payments".to_owned()),
+            types: vec![EvidenceType::Sast, EvidenceType::Dast],
+            below,
+            limit: 10,
+            ..Search::default()
+        };
+        for plan in plans(&index, index.search(&search)).await {
+            assert!(plan.contains("SCAN words VIRTUAL TABLE INDEX"), "{plan}");
+            assert!(
+                plan.contains("SEARCH evidence USING INTEGER PRIMARY KEY"),
+                "{plan}"
+            );
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+}
