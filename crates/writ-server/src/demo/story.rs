@@ -79,7 +79,7 @@ impl Teller<'_> {
         self.exemptions(week).await?;
         self.facts(week).await?;
         // Run and review.
-        let at = self.world.at(week, 30);
+        let at = self.world.at(week, 21);
         let mut made = Vec::new();
         for change in &changes {
             made.extend(self.pipeline_run(change, at)?);
@@ -87,16 +87,16 @@ impl Teller<'_> {
         self.record(at, made).await?;
         // Staging.
         let staged = self
-            .ask(&changes, "staging", self.world.at(week, 29))
+            .ask(&changes, "staging", self.world.at(week, 20))
             .await?;
         let passed: Vec<Change> = staged
             .iter()
             .filter(|judged| judged.answer == Answer::Yes)
             .map(|judged| judged.candidate.change.clone())
             .collect();
-        self.deploy(&staged, "staging", self.world.at(week, 28))
+        self.deploy(&staged, "staging", self.world.at(week, 19))
             .await?;
-        let at = self.world.at(week, 26);
+        let at = self.world.at(week, 17);
         let mut made = Vec::new();
         for change in &passed {
             if !(change.service == 5 && week >= WEEKS - 2) {
@@ -343,19 +343,21 @@ impl Teller<'_> {
         made.push(say::run(self.world, change, stages, begin, step(115))?);
         made.push(say::review(self.world, change, at)?);
         // What ran before in production is known, to go back to.
-        if let Some((previous, _)) = self.running.get(&("production", change.service)) {
-            made.push(say::probe(
-                Fact {
-                    kind: EvidenceType::Rollback,
-                    service: Some(service.name),
-                    environment: Some("production"),
-                    target: "production-cluster",
-                    facts: json!({"previous": previous}),
-                },
-                None,
-                at,
-            )?);
-        }
+        let back = match self.running.get(&("production", change.service)) {
+            Some((previous, _)) => json!({"previous": previous}),
+            None => json!({"firstRelease": true}),
+        };
+        made.push(say::probe(
+            Fact {
+                kind: EvidenceType::Rollback,
+                service: Some(service.name),
+                environment: Some("production"),
+                target: "production-cluster",
+                facts: back,
+            },
+            None,
+            at,
+        )?);
         Ok(made)
     }
 
