@@ -8,10 +8,15 @@ use std::process::Child;
 
 use tempfile::TempDir;
 use writ_evidence::Envelope;
-use writ_ledger::LedgerReader;
+use writ_ledger::{LogStore, TreeView};
 use writ_registry::{IndexState, Store, StoreOptions};
 
 use super::child::{Ack, Order, ack, spawn};
+
+/// A number of the environment.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
 
 /// A generator whose every draw follows from the seed.
 pub struct Dice(u64);
@@ -19,6 +24,13 @@ pub struct Dice(u64);
 impl Dice {
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// With the seed that the environment gives.
+    pub fn of_the_environment() -> Self {
+        let seed = number("WRIT_FAULT_SEED").unwrap_or(1);
+        println!("seed {seed}: WRIT_FAULT_SEED={seed} repeats this run");
+        Self::new(seed)
     }
 
     /// A number below `limit`.
@@ -40,6 +52,7 @@ impl Dice {
 
 pub struct World {
     dir: TempDir,
+    store: PathBuf,
     rounds: u32,
     promised: BTreeMap<String, u64>,
     /// Acknowledged in stores of their own, by the faults of disks.
@@ -49,9 +62,18 @@ pub struct World {
 }
 
 impl World {
+    /// A new store in a directory.
     pub async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        Self::of(dir, store).await
+    }
+
+    /// A new store: a directory, or the file that names its parts.
+    pub async fn of(dir: TempDir, store: PathBuf) -> Self {
         let world = Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir,
+            store,
             rounds: 0,
             promised: BTreeMap::new(),
             elsewhere: 0,
@@ -69,7 +91,7 @@ impl World {
     }
 
     pub fn store(&self) -> PathBuf {
-        self.path("store")
+        self.store.clone()
     }
 
     pub fn trust(&self) -> PathBuf {
@@ -179,6 +201,8 @@ pub async fn check(
         }
     }
     assert_eq!(store.problems(5).await.unwrap(), [], "after {after}");
+    // Covers everything, also what waits in another process's part of a shared log.
+    store.head(None).await.unwrap();
     let stats = store.stats().await.unwrap();
     assert_eq!(stats.indexed, stats.entries, "after {after}");
     let report = store.verify(Vec::new(), &mut |_, _, _| {}).await.unwrap();
@@ -191,13 +215,24 @@ pub async fn check(
         dump,
         "after {after}: other answers"
     );
+    let (tiles, head) = (
+        store.tiles().await.unwrap(),
+        store.head(None).await.unwrap(),
+    );
     store.close().await.unwrap();
+    let after = after.to_owned();
+    // Tiles in a bucket block the thread that reads them.
+    let doubled = tokio::task::spawn_blocking(move || doubled(tiles.as_ref(), head.size, &after));
+    (lost, doubled.await.unwrap())
+}
+
+/// How many statements of a log stand there twice.
+fn doubled(tiles: &dyn LogStore, size: u64, after: &str) -> u64 {
     let mut seen = BTreeSet::new();
     let mut doubled = 0;
     let mut last = 0;
-    LedgerReader::open(&place.join("ledger"))
-        .unwrap()
-        .scan(0, |index, entry| {
+    let _ = TreeView::new(tiles, size)
+        .scan(0, &mut |index, entry| {
             let envelope = Envelope::parse(entry.envelope).unwrap();
             let signer = envelope.signatures()[0].keyid.clone();
             if !seen.insert((envelope.payload_digest(), signer)) {
@@ -212,5 +247,5 @@ pub async fn check(
             ControlFlow::Continue(())
         })
         .unwrap();
-    (lost, doubled)
+    doubled
 }

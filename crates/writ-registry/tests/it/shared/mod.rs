@@ -7,7 +7,7 @@ mod faults;
 mod member;
 mod parted;
 mod paused;
-mod server;
+pub mod server;
 mod store;
 
 use std::path::{Path, PathBuf};
