@@ -68,6 +68,7 @@ pub fn registry_error(error: &RegistryError) -> EdgeError {
         | RegistryError::Ambiguous { .. }
         | RegistryError::Cursor { .. }
         | RegistryError::Words { .. }
+        | RegistryError::NoEntry { .. }
         | RegistryError::NotFound(_) => edge::usage(text),
         RegistryError::Exemption { .. } => edge::not_allowed(text),
         RegistryError::KeyChange { problem, remedy } => {

@@ -181,6 +181,14 @@ pub enum RegistryError {
         /// Some of the records that have it.
         candidates: Vec<String>,
     },
+    /// The ledger is shorter.
+    #[error("there is no entry {index}: the ledger has {size}, counted from 0")]
+    NoEntry {
+        /// The index that was asked for.
+        index: u64,
+        /// Entries that there are.
+        size: u64,
+    },
     /// No record has the id.
     #[error("nothing in this store has the id '{0}'; `writ status` lists what there is")]
     NotFound(String),

@@ -170,6 +170,10 @@ impl Store {
     /// There is no such entry, or the ledger cannot sign a head over it.
     pub async fn prove(&self, index: u64, policy: Option<&Policy>) -> Result<Proved> {
         let head = self.signed_head().await?;
+        let size = head.unverified().size;
+        if index >= size {
+            return Err(RegistryError::NoEntry { index, size });
+        }
         let cosigned = self.cosigned_head().await?;
         let under = cosigned
             .filter(|c| {

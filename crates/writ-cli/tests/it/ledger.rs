@@ -60,7 +60,7 @@ fn a_receipt_verifies_where_there_is_no_store() {
     let bare = check(&vkey);
     assert_eq!(bare.code, 1);
     assert!(bare.out.contains("does not enclose"), "{}", bare.out);
-    assert_eq!(sandbox.writ(&["ledger", "prove", "99"]).code, 3);
+    assert_eq!(sandbox.writ(&["ledger", "prove", "99"]).code, 2);
 }
 
 #[test]
