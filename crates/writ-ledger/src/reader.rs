@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::entry::{Entry, EntryBytes};
 use crate::error::LedgerError;
-use crate::journal::{self, Chunk, JOURNAL};
+use crate::journal::{self, Chunk, JOURNAL, JournalMark};
 use crate::keys::LogKeys;
 use crate::merkle::{self, Hash};
 use crate::proof::TlogProof;
@@ -28,12 +28,19 @@ pub struct LedgerReader {
     store: DirectoryStore,
     head: SignedCheckpoint,
     chunks: Vec<Chunk>,
+    mark: Option<JournalMark>,
     cache: BundleCache,
 }
 
 impl LedgerReader {
-    /// Reads the checkpoint and the journal of the ledger in `dir`.
+    /// Reads the checkpoint of the ledger in `dir`, and what the journal holds beyond it.
     pub fn open(dir: &Path) -> Result<Self, LedgerError> {
+        Self::open_from(dir, None)
+    }
+
+    /// As [`LedgerReader::open`], with the [`LedgerReader::mark`] of an earlier reader of the same
+    /// ledger: what that one went over is not looked at again.
+    pub fn open_from(dir: &Path, mark: Option<JournalMark>) -> Result<Self, LedgerError> {
         let store = DirectoryStore::new(dir);
         let journal = dir.join(JOURNAL);
         let mut attempt = 0;
@@ -44,28 +51,22 @@ impl LedgerReader {
             })?;
             let head = parse_checkpoint(&store, &bytes)?;
             let size = head.unverified().size;
-            let read = journal::read_from(&journal, size).and_then(|segments| {
-                let start = segments.first().map_or(size, |segment| segment.first);
-                if start > size {
+            let read = journal::read_beyond(&journal, size, mark).and_then(|found| {
+                found.ok_or_else(|| {
                     let problem = format!(
-                        "the journal starts at entry {start}, the checkpoint ends at {size}"
+                        "the journal starts behind entry {size}, where the checkpoint ends"
                     );
-                    return Err(LedgerError::damaged(&journal, Some(size), 0..0, problem));
-                }
-                Ok(segments)
+                    LedgerError::damaged(&journal, Some(size), 0..0, problem)
+                })
             });
             match read {
-                Ok(segments) => {
-                    let chunks = segments
-                        .into_iter()
-                        .flat_map(|s| s.frames)
-                        .map(|(_, chunk)| chunk);
-                    let chunks = chunks.filter(|chunk| chunk.end() > size).collect();
+                Ok((chunks, mark)) => {
                     return Ok(Self {
                         dir: dir.to_path_buf(),
                         store,
                         head,
                         chunks,
+                        mark,
                         cache: BundleCache::default(),
                     });
                 }
@@ -75,6 +76,11 @@ impl LedgerReader {
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Where in the journal the checkpoint ends, for the next reader.
+    pub fn mark(&self) -> Option<JournalMark> {
+        self.mark
     }
 
     /// The checkpoint, when a current key of the log signed it.

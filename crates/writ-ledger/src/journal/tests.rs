@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::read::parse_segment;
 use super::*;
 
 /// Chunks of these entry sizes, written to a new journal.
@@ -57,6 +58,32 @@ proptest! {
         let whole = |(at, chunk): &&(u64, Chunk)| at + chunk.bytes.len() as u64 <= keep;
         let left = chunks.len() - segment.frames.len() + segment.frames.iter().filter(whole).count();
         reopens_with(&dir, limit, &chunks[..left]);
+    }
+
+    #[test]
+    fn what_lies_beyond_is_the_same_from_any_mark(
+        frames in prop::collection::vec(prop::collection::vec(0usize..900, 1..4), 1..9),
+        sizes in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+        small in any::<bool>(),
+    ) {
+        let (dir, chunks) = written(&frames, if small { 600 } else { 1 << 20 });
+        let end = chunks.last().map_or(0, Chunk::end);
+        let mut sizes: Vec<u64> = sizes.iter().map(|at| at.index(end as usize + 1) as u64).collect();
+        sizes.sort_unstable();
+        let mut mark = None;
+        for size in sizes {
+            let expected: Vec<Chunk> = chunks.iter().filter(|c| c.end() > size).cloned().collect();
+            let (found, next) = read_beyond(dir.path(), size, mark).unwrap().unwrap();
+            prop_assert_eq!(&found, &expected, "beyond {} from {:?}", size, mark);
+            mark = next;
+        }
+        // A mark of another file leads astray nobody: all of it is read then.
+        let path = newest(&dir);
+        let first = list(dir.path()).unwrap().pop().unwrap().0;
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, segment_header(first)).unwrap();
+        let (found, _) = read_beyond(dir.path(), end, mark).unwrap().unwrap();
+        prop_assert!(found.is_empty());
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use writ_ledger::journal::JournalMark;
 use writ_ledger::{
     Clock, DirectoryStore, Entry, EntryBytes, Hash, Ledger, LedgerError, LedgerReader, LogKeys,
     LogStore, Options, SignedCheckpoint, Signers, TlogProof, VerifyReport, verify_log,
@@ -20,6 +21,8 @@ const MAX_APPEND_BYTES: usize = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct DirectoryLog {
     directory: PathBuf,
+    /// Where the last view's journal began: the next one goes on there.
+    mark: Arc<Mutex<Option<JournalMark>>>,
 }
 
 impl DirectoryLog {
@@ -28,6 +31,7 @@ impl DirectoryLog {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
+            mark: Arc::default(),
         }
     }
 
@@ -60,7 +64,10 @@ impl Log for DirectoryLog {
 
     fn view(&self) -> Pending<'_, Arc<dyn LogView>> {
         Box::pin(async {
-            let reader = LedgerReader::open(&self.directory)?;
+            let mark = || self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = *mark();
+            let reader = LedgerReader::open_from(&self.directory, known)?;
+            *mark() = reader.mark();
             Ok(Arc::new(reader) as Arc<dyn LogView>)
         })
     }
