@@ -106,18 +106,18 @@ async fn append_only(place: &Path, from: u64, to: u64) -> Outcome<Duration> {
     let (origin, now) = (store.origin().to_owned(), store.now());
     store.close().await?;
     let trust = Trust::open(&place.join("trust"), false)?;
-    let producer = trust.producer()?;
+    let producer = trust.producer(now)?;
     let ledger = Ledger::open(
         &place.join("store/ledger"),
         &origin,
-        trust.log_signers(&origin)?,
+        trust.log_signers(&origin, now)?,
         Arc::new(SystemClock),
         Options::default(),
     )?;
     let sign = |numbers: std::ops::Range<u64>| -> Result<Vec<Vec<u8>>, String> {
         let signed = numbers.map(|number| {
             let payload = statement(now, number).map_err(|e| e.to_string())?;
-            let envelope = dsse::sign(IN_TOTO_PAYLOAD_TYPE, payload, &producer);
+            let envelope = dsse::sign(IN_TOTO_PAYLOAD_TYPE, payload, producer.as_ref());
             Ok(envelope.map_err(|e| e.to_string())?.to_canonical_json())
         });
         signed.collect()

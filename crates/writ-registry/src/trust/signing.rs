@@ -143,6 +143,14 @@ impl Trust {
         Ok(made)
     }
 
+    /// The signers of a ledger's checkpoints, for who appends to it without a store.
+    ///
+    /// # Errors
+    /// The key that signs now cannot be opened.
+    pub fn log_signers(&self, origin: &str, now: Timestamp) -> Result<Signers> {
+        Ok(self.log_signing(origin, None, now)?.signers)
+    }
+
     /// The signers of the checkpoints of the ledger `origin`: the key that signs now, and during an
     /// overlap the one that it took over from, where that one can be opened. `last` is when the last
     /// entry was recorded, if there is one. Blocks, as [`Trust::signer_for`] does.
