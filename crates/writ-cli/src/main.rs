@@ -1,5 +1,8 @@
 //! The binary `writ`: argument parsing and printing, nothing else.
 
+// Futures that hold futures: an optimised build lays out types nested deeper than the default allows.
+#![recursion_limit = "256"]
+
 mod args;
 mod commands;
 mod context;

@@ -34,7 +34,7 @@ use crate::store::sync_dir;
 pub(crate) use read::{Segment, list, read_from};
 use read::{segment_header, segment_name};
 pub use tail::JournalMark;
-pub(crate) use tail::read_beyond;
+pub(crate) use tail::{Beyond, read_beyond};
 
 /// Name of the journal's directory within the ledger.
 pub const JOURNAL: &str = "journal";

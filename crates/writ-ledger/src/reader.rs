@@ -60,7 +60,7 @@ impl LedgerReader {
                 })
             });
             match read {
-                Ok((chunks, mark)) => {
+                Ok(journal::Beyond { chunks, mark }) => {
                     return Ok(Self {
                         dir: dir.to_path_buf(),
                         store,

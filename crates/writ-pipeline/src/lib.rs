@@ -1,5 +1,8 @@
 //! `writ.toml`, the stage graph, tool adapters, the runner and the result cache.
 
+// Futures that hold futures: an optimised build lays out types nested deeper than the default allows.
+#![recursion_limit = "256"]
+
 pub mod adapter;
 pub mod cifile;
 pub mod config;

@@ -161,10 +161,15 @@ impl Store {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        self.finish_change().await?;
-        self.heed_keys().await?;
-        self.settle_keys().await?;
-        self.record_all(records, false).await
+        // On the heap: every caller's future would hold this one in itself, and the compiler gives up
+        // on types that are nested so deeply.
+        Box::pin(async {
+            self.finish_change().await?;
+            self.heed_keys().await?;
+            self.settle_keys().await?;
+            self.record_all(records, false).await
+        })
+        .await
     }
 
     /// Records statements. `keys`: they are statements about keys, which come from nowhere else.

@@ -5,6 +5,9 @@
 //! ([`routes::ROUTES`]), asks [`http::auth::may`] for the action that the row names, and is answered
 //! from what lies below one ledger size. Handlers hold no state of their own.
 
+// Futures that hold futures: an optimised build lays out types nested deeper than the default allows.
+#![recursion_limit = "256"]
+
 mod api;
 mod assets;
 pub mod config;

@@ -23,17 +23,25 @@ pub struct JournalMark {
     entry: u64,
 }
 
-/// The entries from `size` on that the journal in `dir` holds (and some before them of the same
-/// frame), and where they begin. `mark` may say where a smaller size began. `None` when the journal
+/// What the journal holds beyond a size.
+#[derive(Debug, Default)]
+pub(crate) struct Beyond {
+    /// The entries, and some before them of the same frame.
+    pub chunks: Vec<Chunk>,
+    /// Where they begin, if there is a segment.
+    pub mark: Option<JournalMark>,
+}
+
+/// The entries from `size` on that the journal in `dir` holds. `mark` may say where a smaller size began. `None` when the journal
 /// has no segment that could hold entry `size`.
 pub(crate) fn read_beyond(
     dir: &Path,
     size: u64,
     mark: Option<JournalMark>,
-) -> Result<Option<(Vec<Chunk>, Option<JournalMark>)>, LedgerError> {
+) -> Result<Option<Beyond>, LedgerError> {
     let listed = list(dir)?;
     let Some(needed) = listed.iter().rposition(|(first, _)| *first <= size) else {
-        return Ok(listed.is_empty().then(|| (Vec::new(), None)));
+        return Ok(listed.is_empty().then(Beyond::default));
     };
     let mut segments: Vec<Segment> = Vec::new();
     let mut begins = None;
@@ -55,10 +63,10 @@ pub(crate) fn read_beyond(
     }
     let frames = segments.into_iter().flat_map(|segment| segment.frames);
     let chunks = frames.map(|(_, chunk)| chunk);
-    Ok(Some((
-        chunks.filter(|chunk| chunk.end() > size).collect(),
-        begins,
-    )))
+    Ok(Some(Beyond {
+        chunks: chunks.filter(|chunk| chunk.end() > size).collect(),
+        mark: begins,
+    }))
 }
 
 fn whole(path: &Path, first: u64, last: bool) -> Result<Option<Segment>, LedgerError> {
