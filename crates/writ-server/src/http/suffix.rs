@@ -1,7 +1,7 @@
 //! `.json`, `.csv` and `.md` behind a page's address: the same data in another form.
 //!
 //! The ending is taken off before the route is chosen, so that every page has all forms without
-//! naming them. A name that itself ends so is written with `%2E` by [`crate::paths`].
+//! naming them. A name that itself ends so is written with `%2E` by `paths`.
 
 use axum::http::Uri;
 use axum::http::request::Parts;
