@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 61] = [
+const VERBS: [&str; 65] = [
     "init",
     "check",
     "run",
@@ -46,6 +46,9 @@ const VERBS: [&str; 61] = [
     "ledger publish",
     "ledger monitor",
     "witness",
+    "hold place",
+    "hold list",
+    "hold release",
     "key list",
     "key show",
     "key new",
@@ -67,12 +70,13 @@ const VERBS: [&str; 61] = [
     "ledger",
     "server",
     "key",
+    "hold",
 ];
 
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..53] {
+    for verb in &VERBS[..56] {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);
