@@ -142,6 +142,6 @@ impl ReleasesQuery {
 #[allow(dead_code, reason = "`Ask` reads the instant for every request")]
 pub struct AtQuery {
     /// As of this instant (RFC 3339) instead of now.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::http::query::left_to_ask")]
     pub at: Option<writ_model::Timestamp>,
 }

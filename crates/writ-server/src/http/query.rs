@@ -4,6 +4,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use schemars::JsonSchema;
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Code, Problem, shown};
@@ -62,6 +63,15 @@ pub fn parameters<T: JsonSchema>() -> Vec<String> {
         .unwrap_or_default()
 }
 
+/// Takes any text for an instant and gives none: `Ask` reads it, which knows days
+/// without a time, and says what is wrong with it.
+pub fn left_to_ask<'de, D, T>(text: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    serde::de::IgnoredAny::deserialize(text).map(|_| None)
+}
+
 /// Declares a query struct with the parameters that every list has: `at`, `after` and `limit`.
 #[macro_export]
 macro_rules! list_query {
@@ -73,7 +83,7 @@ macro_rules! list_query {
         pub struct $name {
             $($(#[$field_doc])* #[serde(default)] pub $field: $kind,)*
             /// As of this instant (RFC 3339) instead of now.
-            #[serde(default)]
+            #[serde(default, deserialize_with = "crate::http::query::left_to_ask")]
             pub at: Option<writ_model::Timestamp>,
             /// Where the previous part ended: its `next`.
             #[serde(default)]
@@ -128,7 +138,6 @@ mod tests {
             "sevrity=high",
             "severity=terrible",
             "limit=-1",
-            "at=yesterday",
             "limit=99999",
         ] {
             let problem = parse::<Sample>(text).unwrap_err();

@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 use serde_json::Value;
+use writ_ledger::{Clock as _, SystemClock};
+use writ_model::Timestamp;
 use writ_server::Config;
 
 use super::Server;
@@ -86,6 +88,20 @@ async fn problems_of_the_interface_are_documents() {
     assert_eq!(answer.status(), 405);
     assert!(answer.headers().contains_key("allow"));
     checked(&answer.json().await.unwrap(), 405, "method-not-allowed");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_day_without_a_time_is_an_instant() {
+    let server = Server::empty(|_| {}).await;
+    let today = Timestamp::from_micros(SystemClock.now_micros()).to_string();
+    let (day, minute) = (&today[..10], &today[..16]);
+    for path in ["/changes", "/controls", "/api/v1/evidence"] {
+        for at in [day, minute] {
+            let answer = server.get(&format!("{path}?at={at}")).await;
+            assert_eq!(answer.status(), 200, "{path} at {at}");
+        }
+    }
     server.end().await;
 }
 
