@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use writ_render::{EdgeError, Format};
+use writ_render::{EdgeError, Format, json};
 
 use crate::context::{Context, Sink, write_file};
 
@@ -26,6 +26,22 @@ pub fn emit(context: &Context, render: impl Fn(&Sink) -> String) -> Result<(), E
         }));
     }
     Ok(())
+}
+
+/// Emits one result: a document or a line for programs, words for people.
+///
+/// # Errors
+/// As [`emit`].
+pub fn answer(
+    context: &Context,
+    value: &serde_json::Value,
+    human: impl Fn() -> String,
+) -> Result<(), EdgeError> {
+    emit(context, |sink| match sink.format {
+        Format::Json => json::document(value),
+        Format::Jsonl => json::line(value),
+        _ => human(),
+    })
 }
 
 /// Writes text to standard output; a closed pipe is the reader's choice.

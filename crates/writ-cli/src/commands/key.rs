@@ -8,14 +8,15 @@ use writ_evidence::key::{PublicKey, Purpose, SignerRef, VaultKey, open_private_k
 use writ_model::Timestamp;
 use writ_registry::keys::{KeyChange, KeyEvent, KeyReason, NewKey};
 use writ_registry::{KeyEntry, Store};
-use writ_render::{EdgeError, Format, json as render, text};
+use writ_render::{EdgeError, text};
 use zeroize::Zeroizing;
 
 use crate::args::{ImportArgs, KeyCommand, KeySource, NewArgs, RotateArgs};
 use crate::commands::listing::{self, Column, Listing, Row};
 use crate::context::{Context, clock};
 use crate::edge::{self, Edge, EdgeResult as _};
-use crate::{emit, store, ui};
+use crate::emit::answer;
+use crate::{store, ui};
 
 /// Largest public key file, in bytes.
 const MAX_PUBLIC: u64 = 64 << 10;
@@ -486,13 +487,4 @@ fn fields(key: &KeyEntry, state: &str, signs: &[String]) -> Vec<(&'static str, V
         ("revoked", json!(key.revoked)),
         ("privateHalf", json!(key.signer)),
     ]
-}
-
-/// Prints the result to every sink.
-fn answer(context: &Context, value: &Value, human: impl Fn() -> String) -> Result<(), EdgeError> {
-    emit::emit(context, |sink| match sink.format {
-        Format::Json => render::document(value),
-        Format::Jsonl => render::line(value),
-        _ => human(),
-    })
 }

@@ -16,7 +16,8 @@ use crate::commands::listing;
 use crate::commands::spool::size;
 use crate::context::Context;
 use crate::edge::{self, Edge};
-use crate::{emit, store, ui};
+use crate::emit::answer;
+use crate::{store, ui};
 
 /// Runs the command.
 ///
@@ -176,18 +177,6 @@ fn entries(count: u64) -> String {
         1 => "1 entry".to_owned(),
         _ => format!("{} entries", text::number(count)),
     }
-}
-
-fn answer(
-    context: &Context,
-    value: &serde_json::Value,
-    human: impl Fn() -> String,
-) -> Result<(), EdgeError> {
-    emit::emit(context, |sink| match sink.format {
-        Format::Json => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
-        Format::Jsonl => value.to_string() + "\n",
-        _ => human(),
-    })
 }
 
 /// What a backup says, for people: asked wrongly is 2, the rest is "cannot tell".

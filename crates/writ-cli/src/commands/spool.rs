@@ -11,8 +11,9 @@ use crate::args::SpoolCommand;
 use crate::commands::listing;
 use crate::context::{Context, clock};
 use crate::edge;
+use crate::emit::answer;
 use crate::spool::{self, spool_error};
-use crate::{emit, store, ui};
+use crate::{store, ui};
 
 /// Runs the command.
 ///
@@ -199,19 +200,6 @@ fn set_aside(context: &Context, number: u64, reason: &str) -> Result<(), EdgeErr
             id.short(),
             text::clean(&spool.path().join("aside").display().to_string())
         )
-    })
-}
-
-/// Prints the result to every sink.
-fn answer(
-    context: &Context,
-    value: &serde_json::Value,
-    human: impl Fn() -> String,
-) -> Result<(), EdgeError> {
-    emit::emit(context, |sink| match sink.format {
-        Format::Json => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
-        Format::Jsonl => value.to_string() + "\n",
-        _ => human(),
     })
 }
 
