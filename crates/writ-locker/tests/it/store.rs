@@ -208,7 +208,8 @@ fn a_huge_body_streams_with_flat_memory() {
     )
     .unwrap();
     assert_eq!(copied, SIZE);
-    let grown = peak_kib() - before;
+    // The kernel's figure is an estimate that may also fall by a little.
+    let grown = peak_kib().saturating_sub(before);
     // Other tests share the process; they are small.
     assert!(grown < 64 * 1024, "the peak grew by {grown} KiB");
 }
