@@ -2,12 +2,13 @@
 //! witness, a small server of its own.
 //!
 //! A request passes the layers of [`http::layers`], finds its row in the one table of routes
-//! ([`routes::ROUTES`]), asks [`http::auth::may`] for the action that the row names, and is answered
+//! ([`routes::ROUTES`]), asks [`access::may`] for the action that the row names, and is answered
 //! from what lies below one ledger size. Handlers hold no state of their own.
 
 // Futures that hold futures: an optimised build lays out types nested deeper than the default allows.
 #![recursion_limit = "256"]
 
+pub mod access;
 mod api;
 mod assets;
 pub mod config;

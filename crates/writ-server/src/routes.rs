@@ -7,7 +7,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 
-use crate::http::{Action, Principal, Problem, may};
+use crate::access::{Action, Principal, may};
+use crate::http::Problem;
 use crate::state::Shared;
 use crate::{api, assets, ledger, pages};
 

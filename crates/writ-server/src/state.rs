@@ -9,9 +9,9 @@ use writ_gate::Bundle;
 use writ_model::{Assurance, Digest, PrincipalId, Role};
 use writ_registry::Store;
 
+use crate::access::{Grant, Principal, Via};
 use crate::config::Config;
 use crate::figures::waiting::Waiting;
-use crate::http::Principal;
 use crate::metrics::Metrics;
 use crate::serve::ServeError;
 
@@ -97,9 +97,10 @@ impl App {
         let operator = Principal {
             id: store.local_principal(&operator).await?,
             name: operator,
-            roles: vec![Role::Operator],
+            grants: vec![Grant::everywhere(Role::Operator)],
+            only: None,
             assurance: Assurance::LocalUser,
-            via: "local",
+            via: Via::Local,
         };
         let head = newest_head(&store).await?;
         let (intake, work) = crate::intake::Queue::new(&config.limits);

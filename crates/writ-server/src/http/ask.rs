@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use writ_model::Timestamp;
 
-use super::auth::Principal;
 use super::problem::{Code, Problem};
+use crate::access::Principal;
 use crate::paths::Path;
 use crate::state::{Head, Shared};
 

@@ -16,9 +16,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use super::ask::{Began, Form, RequestId};
-use super::auth::{Principal, identify};
 use super::problem::{Code, Problem, shown};
 use super::suffix;
+use crate::access::{Principal, identify};
 use crate::state::Shared;
 
 /// What pages may load: files of this server and nothing else, no inline code, no frames.
@@ -289,7 +289,7 @@ async fn who(State(state): State<Shared>, mut request: Request, next: Next) -> R
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|peer| peer.0);
-    match identify(&state, peer) {
+    match identify(&state, request.headers(), peer).await {
         Ok(principal) => {
             request.extensions_mut().insert(principal.clone());
             let mut response = next.run(request).await;

@@ -1,7 +1,6 @@
 //! The edge: who asks, what they may do, what every answer carries, and how a refusal looks.
 
 pub mod ask;
-pub mod auth;
 pub mod cursor;
 pub mod etag;
 pub mod export;
@@ -11,6 +10,6 @@ pub mod query;
 pub mod suffix;
 
 pub use ask::{Ask, Form};
-pub use auth::{Action, Principal, may};
+
 pub use problem::{Code, Problem};
 pub use query::Query;

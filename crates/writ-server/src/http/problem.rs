@@ -60,6 +60,7 @@ codes! {
     TooMany = "too-many", PAYLOAD_TOO_LARGE, "There are more items than one request may bring";
     Refused = "refused", UNPROCESSABLE_ENTITY, "The evidence was refused";
     Conflict = "idempotency-conflict", CONFLICT, "The same Idempotency-Key came with another body";
+    SignIn = "sign-in", UNAUTHORIZED, "Somebody who is known here may do this";
     NotAllowed = "not-allowed", FORBIDDEN, "This is not allowed to you";
     Host = "host", MISDIRECTED_REQUEST, "The request names a host that this server does not answer for";
     CrossSite = "cross-site", FORBIDDEN, "The request comes from another site";
@@ -215,6 +216,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if matches!(self.status, 503) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }

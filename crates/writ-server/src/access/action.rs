@@ -1,0 +1,46 @@
+//! What can be done: the words that the table of routes and the table of roles share.
+
+macro_rules! actions {
+    ($($variant:ident = $word:literal : $about:literal),+ $(,)?) => {
+        /// What can be done, as the table of routes names it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Action {
+            $(#[doc = $about] $variant),+
+        }
+
+        impl Action {
+            /// All actions.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word in tables and messages.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => $about),+ }
+            }
+
+            /// The action of a word.
+            #[must_use]
+            pub fn of(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+actions! {
+    Public = "public": "Open to everybody who reaches the server.",
+    ReadRecords = "read-records": "Read evidence, findings, decisions and everything made from them.",
+    ReadControls = "read-controls": "Read controls and frameworks.",
+    ReadLedger = "read-ledger": "Read the ledger's checkpoint, tiles and proofs.",
+    ReadEntries = "read-entries": "Read whole ledger entries of all services.",
+    RecordEvidence = "record-evidence": "Hand in signed evidence.",
+    ReadServer = "read-server": "Read the state of the server.",
+    ReadMetrics = "read-metrics": "Read the server's figures.",
+    OwnSettings = "own-settings": "Change one's own settings.",
+}

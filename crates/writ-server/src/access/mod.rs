@@ -1,0 +1,327 @@
+//! Who asks and what they may do: the one place where both are decided.
+//!
+//! [`identify`] finds out who asks, by one of three doors: a token in `Authorization: Bearer`
+//! ([`bearer`]), the cookie of a session, or this machine itself. While a store has no account, the
+//! server listens on the loopback interface only, and whoever can reach that is the operator of
+//! this machine: one fixed principal, whose acts are recorded with the assurance `local-user`.
+//! Every route names its [`Action`] in the table of routes and asks [`may`] before its handler
+//! runs; the table of [`roles`] has the answer.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+use writ_model::{Assurance, PrincipalId, Role};
+
+mod action;
+mod bearer;
+pub mod roles;
+
+pub use action::Action;
+
+use crate::http::{Code, Problem};
+use crate::state::Shared;
+
+/// Somebody or something that asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Principal {
+    /// Pseudonym, as statements name it.
+    pub id: PrincipalId,
+    /// Name for screens; never recorded.
+    pub name: String,
+    /// Roles held now.
+    pub grants: Vec<Grant>,
+    /// Of what the roles allow, only these actions; `None`: all of it. Tokens are narrowed so.
+    #[serde(skip)]
+    pub only: Option<Vec<Action>>,
+    /// How sure the server is who it is.
+    pub assurance: Assurance,
+    /// Through which door they came.
+    pub via: Via,
+}
+
+/// A role, for one service or for all.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    /// The role.
+    pub role: Role,
+    /// The service that it is limited to; `None`: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+impl Grant {
+    /// A role for all services.
+    #[must_use]
+    pub const fn everywhere(role: Role) -> Self {
+        Self {
+            role,
+            service: None,
+        }
+    }
+}
+
+/// Doors that somebody can come through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// From this machine, on a server without accounts.
+    Local,
+    /// A person who signed in with a browser.
+    Session,
+    /// A token of this server.
+    Token,
+    /// A token that a CI system gave to a job.
+    Workload,
+    /// Nobody said who they are.
+    Nobody,
+}
+
+/// Whether somebody may do something, on at least one service; the refusal says why in words.
+///
+/// # Errors
+/// They may not.
+pub fn may(principal: &Principal, action: Action) -> Result<(), Problem> {
+    decide(principal, action, None)
+}
+
+/// Whether somebody may do something to this service.
+///
+/// # Errors
+/// They may not.
+pub fn may_on(principal: &Principal, action: Action, service: &str) -> Result<(), Problem> {
+    decide(principal, action, Some(service))
+}
+
+fn decide(principal: &Principal, action: Action, service: Option<&str>) -> Result<(), Problem> {
+    if action == Action::Public {
+        return Ok(());
+    }
+    let allowed = roles::allowed(action);
+    let fits = |grant: &Grant| {
+        let scope = match (&grant.service, service) {
+            (Some(held), Some(asked)) => held == asked,
+            (None, _) | (_, None) => true,
+        };
+        scope && allowed.contains(&grant.role)
+    };
+    let granted = principal.grants.iter().any(fits);
+    let narrowed = principal
+        .only
+        .as_ref()
+        .is_some_and(|only| !only.contains(&action));
+    match (granted, narrowed) {
+        (true, false) => Ok(()),
+        (true, true) => Err(Problem::new(
+            Code::NotAllowed,
+            format!("this token may not {}", asked(action, service)),
+        )
+        .required(format!("a token with the scope {}", action.word()))),
+        (false, _) => Err(refusal(principal, action, service)),
+    }
+}
+
+fn refusal(principal: &Principal, action: Action, service: Option<&str>) -> Problem {
+    let asked = asked(action, service);
+    if principal.via == Via::Nobody {
+        return Problem::new(Code::SignIn, format!("who wants to {asked} signs in"))
+            .fix("Sign in at /sign-in; programs send Authorization: Bearer TOKEN");
+    }
+    let held: Vec<String> = principal.grants.iter().map(held).collect();
+    let held = if held.is_empty() {
+        "no role".to_owned()
+    } else {
+        held.join(", ")
+    };
+    let roles: Vec<&str> = roles::allowed(action)
+        .iter()
+        .map(|role| roles::word(*role))
+        .collect();
+    Problem::new(
+        Code::NotAllowed,
+        format!("{} may not {asked}", principal.name),
+    )
+    .found(format!("{} has {held}", principal.name))
+    .required(format!("one of the roles {}", roles.join(", ")))
+    .fix("Ask somebody who has such a role, or an operator of this server for the role")
+}
+
+fn asked(action: Action, service: Option<&str>) -> String {
+    let about = action.about().trim_end_matches('.');
+    let mut letters = about.chars();
+    let about: String = letters
+        .next()
+        .map(|first| first.to_ascii_lowercase())
+        .into_iter()
+        .chain(letters)
+        .collect();
+    match service {
+        Some(service) => format!("{about} of {}", crate::http::problem::shown(service)),
+        None => about,
+    }
+}
+
+fn held(grant: &Grant) -> String {
+    match &grant.service {
+        Some(service) => format!("{} for {service}", roles::word(grant.role)),
+        None => roles::word(grant.role).to_owned(),
+    }
+}
+
+/// Finds out who asks.
+///
+/// # Errors
+/// A token came that cannot be used, or the request did not come from this machine to a server
+/// without accounts.
+pub async fn identify(
+    state: &Shared,
+    headers: &HeaderMap,
+    peer: Option<SocketAddr>,
+) -> Result<Principal, Problem> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(token);
+        let token = token.ok_or_else(|| {
+            Problem::new(
+                Code::SignIn,
+                "the header Authorization cannot be understood",
+            )
+            .required("Authorization: Bearer TOKEN")
+        })?;
+        return bearer::identify(state, token, peer).await;
+    }
+    local(state, peer)
+}
+
+/// The token of `Bearer TOKEN`.
+fn token(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    (scheme.eq_ignore_ascii_case("bearer") && plain).then_some(token)
+}
+
+/// Who comes from this machine is its operator.
+fn local(state: &Shared, peer: Option<SocketAddr>) -> Result<Principal, Problem> {
+    match peer.map(|peer| peer.ip()) {
+        Some(address) if is_loopback(address) => Ok(state.operator.clone()),
+        _ => Err(Problem::new(
+            Code::NotAllowed,
+            "this server answers only requests from its own machine",
+        )
+        .why("It has no accounts yet: everybody who reaches it acts as its operator")
+        .fix("Reach it through a tunnel: ssh -L 8080:127.0.0.1:8080 HOST")),
+    }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address
+                    .to_ipv4_mapped()
+                    .is_some_and(|address| address.is_loopback())
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        // Put there by the layer that asks `identify`, so that nobody decides it twice.
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Problem::new(Code::Internal, "the request has no principal"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn somebody(grants: Vec<Grant>) -> Principal {
+        Principal {
+            id: PrincipalId("p_x".to_owned()),
+            name: "x".to_owned(),
+            grants,
+            only: None,
+            assurance: Assurance::LocalUser,
+            via: Via::Local,
+        }
+    }
+
+    #[test]
+    fn addresses_of_this_machine() {
+        for (text, local) in [
+            ("127.0.0.1", true),
+            ("127.8.8.8", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("0.0.0.0", false),
+        ] {
+            assert_eq!(is_loopback(text.parse().unwrap()), local, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_token_of_a_header() {
+        assert_eq!(token("Bearer abc"), Some("abc"));
+        assert_eq!(token("bearer  abc "), Some("abc"));
+        for bad in [
+            "abc",
+            "Basic abc",
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a\u{7f}",
+        ] {
+            assert_eq!(token(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_has_no_role_may_nothing_but_what_is_public() {
+        let nobody = somebody(Vec::new());
+        for action in Action::ALL {
+            assert_eq!(may(&nobody, *action).is_ok(), *action == Action::Public);
+        }
+    }
+
+    #[test]
+    fn a_role_for_a_service_ends_with_it() {
+        let principal = somebody(vec![Grant {
+            role: Role::Service,
+            service: Some("payments-api".to_owned()),
+        }]);
+        assert!(may(&principal, Action::RecordEvidence).is_ok());
+        assert!(may_on(&principal, Action::RecordEvidence, "payments-api").is_ok());
+        let refused = may_on(&principal, Action::RecordEvidence, "ledger").unwrap_err();
+        assert_eq!(
+            refused.detail,
+            "x may not hand in signed evidence of ledger"
+        );
+        assert_eq!(refused.found, ["x has service for payments-api"]);
+    }
+
+    #[test]
+    fn a_token_is_narrower_than_its_role() {
+        let mut principal = somebody(vec![Grant::everywhere(Role::Operator)]);
+        principal.only = Some(vec![Action::ReadMetrics]);
+        assert!(may(&principal, Action::ReadMetrics).is_ok());
+        let refused = may(&principal, Action::ReadServer).unwrap_err();
+        assert_eq!(
+            refused.required.as_deref(),
+            Some("a token with the scope read-server")
+        );
+    }
+}
