@@ -6,9 +6,10 @@ import rego.v1
 
 # METADATA
 # title: What runs is what was authorised
-# description: Every observed workload carries an authorised digest, and every authorised one runs.
+# description: Every observed workload carries an authorised digest, and every authorised one runs. What is known to belong to another service counts against that one.
 # custom:
 #   evidence: [drift-check]
+#   release: true
 no_drift := {
 	"state": "pass",
 	"title": sprintf("%s as authorised", [lib.count_of(observed, "workload runs", "workloads run")]),
@@ -38,7 +39,14 @@ no_drift := {
 
 observed := count([w | some item in input.evidence["drift-check"]; some w in item.facts.running])
 
-drifted := [d | some item in input.evidence["drift-check"]; some d in item.facts.drift]
+drifted := [d |
+	some item in input.evidence["drift-check"]
+	some d in item.facts.drift
+	not elsewhere(d)
+]
+
+# A difference whose service is not known counts everywhere.
+elsewhere(d) if d.service != input.service
 
 # METADATA
 # title: The environment was looked at recently

@@ -106,7 +106,8 @@ fn speaks_for(kind: EvidenceType, predicate: &str) -> bool {
 }
 
 /// Statements of people carry their service inside the release; steps that answer another
-/// statement (a grant, a review) carry none and are joined by what they answer.
+/// statement (a grant, a review) carry none and are joined by what they answer. A snapshot of an
+/// environment and the heartbeat of its monitoring are about everything that runs there.
 fn about_service(item: &EvidenceItem, kind: EvidenceType, inputs: &Inputs) -> bool {
     use EvidenceType as T;
     let service = match fact(item, "release", "service") {
@@ -114,6 +115,7 @@ fn about_service(item: &EvidenceItem, kind: EvidenceType, inputs: &Inputs) -> bo
         _ => item.service.as_str(),
     };
     let may_be_silent = store_wide(kind)
+        || Join::of(kind) == Join::Environment
         || matches!(
             kind,
             T::BreakGlass
