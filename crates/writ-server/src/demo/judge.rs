@@ -20,6 +20,8 @@ pub struct Candidate {
     pub environment: &'static str,
     /// When.
     pub at: Timestamp,
+    /// Whether a yes issues a writ.
+    pub issue: bool,
 }
 
 /// What the gate answered.
@@ -87,7 +89,7 @@ pub async fn judge(
     let (mut judged, mut writs) = (Vec::new(), Vec::new());
     for ((candidate, decision), recorded) in decided.into_iter().zip(recorded) {
         let place = match decision.answer {
-            Answer::Yes => {
+            Answer::Yes if candidate.issue => {
                 let id = DecisionId::from_digest(recorded.id.digest());
                 writs.push(writ_record(store, &decision, id).await?.1);
                 Some(writs.len() - 1)

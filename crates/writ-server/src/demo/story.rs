@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use writ_evidence::predicate::{Drift, DriftKind, RunStage, Running};
+use writ_evidence::predicate::RunStage;
 use writ_gate::Bundle;
 use writ_gate::evaluate::bind_profile;
 use writ_model::{Answer, Digest, EvidenceId, EvidenceType, Span, Timestamp};
@@ -18,6 +18,10 @@ use super::world::{Change, RELEASE_KEY, SERVICES, WEEKS, World};
 use super::{DemoError, reports};
 
 mod exemptions;
+mod watch;
+
+/// The release trains of a week: which services go, and how many hours before its end they are through.
+const TRAINS: [([usize; 2], i64); 3] = [([0, 3], 96), ([2, 5], 48), ([1, 4], 0)];
 
 /// Who tells the story, and to whom.
 struct Teller<'a> {
@@ -27,6 +31,8 @@ struct Teller<'a> {
     world: &'a World,
     /// What runs in each environment, by service.
     running: BTreeMap<(&'static str, usize), (Digest, Timestamp)>,
+    /// The newest release of each service that asked for production.
+    asked: BTreeMap<usize, Change>,
 }
 
 /// Tells the last `weeks` of the year.
@@ -46,6 +52,7 @@ pub async fn tell(
         clock,
         world,
         running: BTreeMap::new(),
+        asked: BTreeMap::new(),
     };
     teller.begin().await?;
     for week in (WEEKS - i64::from(weeks)).max(0)..WEEKS {
@@ -77,26 +84,39 @@ impl Teller<'_> {
     async fn week(&mut self, week: i64) -> Result<(), DemoError> {
         let changes = self.world.changes(week);
         self.exemptions(week).await?;
-        self.facts(week).await?;
+        for (services, hours) in TRAINS {
+            let own = |change: &&Change| services.contains(&change.service);
+            let train: Vec<Change> = changes.iter().filter(own).cloned().collect();
+            self.facts(week, services, self.world.at(week, hours + 34))
+                .await?;
+            self.train(week, &train, hours).await?;
+        }
+        if week == WEEKS - 2 {
+            self.emergency(week).await?;
+        }
+        Ok(())
+    }
+
+    /// One of the week's release trains, which ends `hours` before the week does.
+    async fn train(&mut self, week: i64, changes: &[Change], hours: i64) -> Result<(), DemoError> {
+        let world = self.world;
+        let before = |end: i64| world.at(week, end + hours);
         // Run and review.
-        let at = self.world.at(week, 21);
+        let at = before(21);
         let mut made = Vec::new();
-        for change in &changes {
+        for change in changes {
             made.extend(self.pipeline_run(change, at)?);
         }
         self.record(at, made).await?;
         // Staging.
-        let staged = self
-            .ask(&changes, "staging", self.world.at(week, 20))
-            .await?;
+        let staged = self.ask(changes, "staging", before(20)).await?;
         let passed: Vec<Change> = staged
             .iter()
             .filter(|judged| judged.answer == Answer::Yes)
             .map(|judged| judged.candidate.change.clone())
             .collect();
-        self.deploy(&staged, "staging", self.world.at(week, 19))
-            .await?;
-        let at = self.world.at(week, 17);
+        self.deploy(&staged, "staging", before(19)).await?;
+        let at = before(17);
         let mut made = Vec::new();
         for change in &passed {
             if !(change.service == 5 && week >= WEEKS - 2) {
@@ -104,13 +124,15 @@ impl Teller<'_> {
             }
         }
         self.record(at, made).await?;
-        self.verified(week).await?;
+        self.verified(before(9)).await?;
+        for change in &passed {
+            self.asked.insert(change.service, change.clone());
+        }
         // Production: first without the approval, in the last weeks, then with it.
         if week >= WEEKS - 6 {
-            self.ask(&passed, "production", self.world.at(week, 8))
-                .await?;
+            self.ask(&passed, "production", before(8)).await?;
         }
-        let at = self.world.at(week, 6);
+        let at = before(6);
         let mut made = Vec::new();
         for change in &passed {
             if change.service == 4 && week == WEEKS - 1 {
@@ -121,17 +143,32 @@ impl Teller<'_> {
             made.push(say::approval(by, change, "production", bundle, at)?);
         }
         self.record(at, made).await?;
-        let judged = self
-            .ask(&passed, "production", self.world.at(week, 5))
+        let at = before(5);
+        self.observe(week, at.plus(Span::from_secs(-9 * 60)), false)
             .await?;
-        self.deploy(&judged, "production", self.world.at(week, 4))
-            .await?;
-        if week == WEEKS - 2 {
-            self.emergency(week).await?;
+        let judged = self.ask(&passed, "production", at).await?;
+        self.deploy(&judged, "production", before(4)).await?;
+        // What is owed after a deployment is judged when it is there.
+        if week >= WEEKS - 14 {
+            let at = before(3);
+            self.observe(week, at.plus(Span::from_secs(-9 * 60)), false)
+                .await?;
+            self.again(&passed, at).await?;
         }
-        if week % 4 == 0 || week >= WEEKS - 8 {
-            self.observe(self.world.at(week, 3), false).await?;
-        }
+        Ok(())
+    }
+
+    /// The releases that are in production are judged again; that issues no second writ.
+    async fn again(&self, changes: &[Change], at: Timestamp) -> Result<(), DemoError> {
+        let running: Vec<Change> = changes
+            .iter()
+            .filter(|change| {
+                let here = self.running.get(&("production", change.service));
+                here.is_some_and(|(digest, _)| *digest == change.artifact)
+            })
+            .cloned()
+            .collect();
+        self.judge(&running, "production", at, false).await?;
         Ok(())
     }
 
@@ -367,12 +404,23 @@ impl Teller<'_> {
         environment: &'static str,
         at: Timestamp,
     ) -> Result<Vec<Judged>, DemoError> {
+        self.judge(changes, environment, at, true).await
+    }
+
+    async fn judge(
+        &self,
+        changes: &[Change],
+        environment: &'static str,
+        at: Timestamp,
+        issue: bool,
+    ) -> Result<Vec<Judged>, DemoError> {
         let candidates = changes
             .iter()
             .map(|change| Candidate {
                 change: change.clone(),
                 environment,
                 at,
+                issue,
             })
             .collect();
         judge(self.store, self.bundle, self.clock, self.world, candidates).await
@@ -441,124 +489,21 @@ impl Teller<'_> {
         self.record(later, vec![review]).await
     }
 
-    /// What is read from other systems from time to time.
-    async fn facts(&self, week: i64) -> Result<(), DemoError> {
-        let at = self.world.at(week, 34);
-        let mut made = Vec::new();
-        for service in SERVICES {
-            made.push(say::probe(
-                Fact {
-                    kind: EvidenceType::BranchProtection,
-                    service: Some(service.name),
-                    environment: None,
-                    target: "git.demo.example",
-                    facts: json!({"branch": "main", "protected": true, "requiredReviews": 1, "forcePush": false, "bypass": [self.world.compliance()]}),
-                },
-                None,
-                at,
-            )?);
-        }
-        if week % 13 == 0 {
-            made.push(say::access_review(self.world, at)?);
-        }
-        if week % 4 == 3 {
-            let rotated = at.plus(Span::from_secs(
-                -i64::try_from(10 + below(30, &format!("rotate/{week}"))).unwrap_or(0) * 86_400,
-            ));
-            made.push(say::probe(
-                Fact {
-                    kind: EvidenceType::SecretsRotation,
-                    service: None,
-                    environment: None,
-                    target: "vault.demo.example",
-                    facts: json!({"secrets": [{"name": "ci/registry", "rotatedAt": rotated}, {"name": "db/payments", "rotatedAt": rotated}]}),
-                },
-                None,
-                at,
-            )?);
-            made.push(say::probe(
-                Fact {
-                    kind: EvidenceType::Retention,
-                    service: None,
-                    environment: None,
-                    target: "locker",
-                    facts: json!({"driver": "directory", "mode": "none", "years": 1}),
-                },
-                None,
-                at,
-            )?);
-        }
-        self.record(at, made).await
-    }
-
-    /// The ledger is verified before anything goes to production.
-    async fn verified(&self, week: i64) -> Result<(), DemoError> {
-        let at = self.world.at(week, 9);
-        let entries = self.store.indexed().await?;
-        let fact = Fact {
-            kind: EvidenceType::AuditLog,
-            service: None,
-            environment: None,
-            target: "ledger",
-            facts: json!({"entries": entries, "problems": [], "witnesses": [{"name": "witness-a.demo.example", "independent": false}]}),
-        };
-        self.record(at, vec![say::probe(fact, None, at)?]).await
-    }
-
-    /// Snapshots of both environments, and a heartbeat.
-    async fn observe(&self, at: Timestamp, last: bool) -> Result<(), DemoError> {
-        let mut made = Vec::new();
-        for environment in ["staging", "production"] {
-            let mut running = Vec::new();
-            let mut drift = Vec::new();
-            for (position, service) in SERVICES.iter().enumerate() {
-                let Some((digest, since)) = self.running.get(&(environment, position)) else {
-                    continue;
-                };
-                // The one drift: somebody put another image of the risk engine into production.
-                let drifted = last && environment == "production" && position == 4;
-                let other = Digest::of(b"risk-engine/by-hand");
-                running.push(Running {
-                    service: Some(service.name.to_owned()),
-                    name: format!("{environment}/{}", service.name),
-                    artifact: Some(if drifted { other } else { *digest }),
-                    replicas: if environment == "production" { 6 } else { 2 },
-                    since: Some(*since),
-                });
-                if drifted {
-                    drift.push(Drift {
-                        kind: DriftKind::Different,
-                        service: Some(service.name.to_owned()),
-                        name: format!("{environment}/{}", service.name),
-                        authorised: Some(*digest),
-                        observed: Some(other),
-                        detail: Some(
-                            "the deployment's image was changed by hand; no writ names this digest"
-                                .to_owned(),
-                        ),
-                    });
-                }
-            }
-            made.push(say::snapshot(environment, running, drift, at)?);
-        }
-        made.push(say::probe(
-            Fact {
-                kind: EvidenceType::RuntimeAlert,
-                service: None,
-                environment: Some("production"),
-                target: "falco",
-                facts: json!({"alive": true}),
-            },
-            None,
-            at,
-        )?);
-        self.record(at, made).await
-    }
-
-    /// The last look before the page is opened.
+    /// The last look before the page is opened, and what it means for the last train.
     async fn end(&self) -> Result<(), DemoError> {
-        self.observe(self.world.now.plus(Span::from_secs(-20 * 60)), true)
-            .await
+        let at = self.world.now.plus(Span::from_secs(-20 * 60));
+        self.observe(WEEKS, at, true).await?;
+        let asked: Vec<Change> = self
+            .asked
+            .values()
+            .filter(|change| {
+                change.week == WEEKS - 1 && TRAINS[TRAINS.len() - 1].0.contains(&change.service)
+            })
+            .cloned()
+            .collect();
+        let at = self.world.now.plus(Span::from_secs(-12 * 60));
+        self.judge(&asked, "production", at, false).await?;
+        Ok(())
     }
 }
 

@@ -121,7 +121,7 @@ impl Teller<'_> {
         for (number, (_, author, wish, reply)) in
             wishes.iter().enumerate().filter(|(_, wish)| wish.0 == week)
         {
-            let at = self.world.at(week, 60);
+            let at = self.world.at(week, 160);
             let request = say::exemption_request(self.world.person(*author), wish, at)?;
             let id = request.id;
             self.record(at, vec![request]).await?;
