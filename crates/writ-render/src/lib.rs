@@ -41,3 +41,4 @@ pub use context::{Context, WritNote};
 pub use error::{EdgeError, Try};
 pub use format::{Format, UnknownFormat, render_decision, render_inspect};
 pub use inspect::{CoverageTotals, InspectView, TestTotals};
+pub use parts::framework_name;

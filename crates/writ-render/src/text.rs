@@ -54,6 +54,24 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A whole document of lines: unsafe characters become visible escapes, line feeds and tabs stay.
+#[must_use]
+pub fn document_visible(document: String) -> String {
+    let kept = |c: char| matches!(c, '\n' | '\t') || !is_unsafe(c);
+    if document.chars().all(kept) {
+        return document;
+    }
+    let mut out = String::with_capacity(document.len() + 64);
+    for c in document.chars() {
+        if kept(c) {
+            out.push(c);
+        } else {
+            push_visible(&mut out, c);
+        }
+    }
+    out
+}
+
 fn push_visible(out: &mut String, c: char) {
     match c {
         '\t' => out.push(' '),

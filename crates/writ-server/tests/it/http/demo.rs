@@ -118,7 +118,7 @@ async fn from_lists(server: &Server) -> Vec<String> {
 }
 
 /// What links, forms and sources of a page name on this server.
-fn links(page: &str) -> impl Iterator<Item = String> + '_ {
+pub(super) fn links(page: &str) -> impl Iterator<Item = String> + '_ {
     ["href=\"", "src=\"", "action=\""]
         .into_iter()
         .flat_map(|name| page.split(name).skip(1))
@@ -129,7 +129,7 @@ fn links(page: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Addresses that differ only in names and values.
-fn shape(path: &str) -> String {
+pub(super) fn shape(path: &str) -> String {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let names: BTreeSet<&str> = query
         .split('&')
@@ -147,7 +147,7 @@ fn shape(path: &str) -> String {
 }
 
 /// Whether an address is one of a route.
-fn is_of(path: &str, route: &str) -> bool {
+pub(super) fn is_of(path: &str, route: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     if path == route {
         return true;

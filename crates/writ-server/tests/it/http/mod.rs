@@ -2,6 +2,7 @@
 
 mod demo;
 mod intake;
+mod planted;
 mod problems;
 
 use std::path::Path;
