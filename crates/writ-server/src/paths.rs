@@ -215,6 +215,12 @@ pub fn environment(name: &str) -> Path {
     Path::raw(format!("/environments/{}", segment(name)))
 }
 
+/// `/admin/keys`
+#[must_use]
+pub fn keys() -> Path {
+    Path::raw("/admin/keys")
+}
+
 /// `/admin/health`
 #[must_use]
 pub fn health() -> Path {
@@ -257,6 +263,7 @@ mod tests {
             environment(".."),
             environment("<script>"),
             health(),
+            keys(),
             search(),
         ];
         let text: Vec<String> = all.iter().map(ToString::to_string).collect();

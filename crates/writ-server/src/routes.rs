@@ -81,6 +81,7 @@ routes! {
     get "/e/{id}" Page ReadRecords => pages::item::show;
     get "/search" Page ReadRecords => pages::search::show;
     get "/admin/health" Page ReadServer => pages::health::show;
+    get "/admin/keys" Page ReadServer => pages::keys::show;
     post "/settings/theme" Page OwnSettings => pages::theme::set;
 
     get "/api/openapi.json" Api Public => api::openapi::get;

@@ -103,7 +103,10 @@ impl Extraction {
                     map
                 });
         let at = ask.now.to_string();
-        let again = ask.here(ask.form, &[("at", Some(&at))]);
+        // The address stands between quotes of the shell.
+        let again = ask
+            .here(ask.form, &[("at", Some(&at))])
+            .replace('\'', "%27");
         Ok(Self {
             query: ask.path.clone(),
             parameters,

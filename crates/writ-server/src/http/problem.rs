@@ -122,7 +122,7 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// What was found.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<String>,
     /// What is required.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,10 +131,10 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// What to do.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fix: Vec<String>,
     /// The way out where it cannot be fixed.
-    #[serde(rename = "or", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "or", default, skip_serializing_if = "Vec::is_empty")]
     pub way_out: Vec<String>,
 }
 

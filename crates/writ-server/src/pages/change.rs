@@ -59,6 +59,9 @@ pub async fn show(
     let mut decisions = Vec::new();
     for row in &change.decisions {
         let view = read(&ask, &row.decision.id.to_string()).await?;
+        ask.app
+            .load_names(&people::mentioned(&view.decision.checks))
+            .await;
         decisions.push((row.decision.id, view.decision));
     }
     // What blocks comes first.
@@ -96,10 +99,10 @@ impl Page {
             vec![
                 Column::head("Decision"),
                 Column::text("Answer"),
-                Column::text("Environment"),
+                Column::narrow("Environment"),
                 Column::number("Satisfied"),
                 Column::text("Commit"),
-                Column::text("Decided"),
+                Column::narrow("Decided"),
             ],
         );
         for row in &self.change.history {
@@ -144,7 +147,7 @@ impl Page {
                 Column::head("Reviewer"),
                 Column::text("Verdict"),
                 Column::text("Commit"),
-                Column::text("When"),
+                Column::narrow("When"),
             ],
         );
         for review in &self.change.reviews {
@@ -177,7 +180,7 @@ impl Page {
                 Column::text("Outcome"),
                 Column::number("Stages"),
                 Column::number("Took"),
-                Column::text("When"),
+                Column::narrow("When"),
             ],
         );
         for item in &self.runs {
@@ -214,15 +217,15 @@ impl Page {
             vec![
                 Column::head("Evidence"),
                 Column::text("For"),
-                Column::text("Tool"),
+                Column::narrow("Tool"),
                 Column::text("Result"),
-                Column::text("Observed"),
+                Column::narrow("Observed"),
             ],
         );
         for item in &self.evidence {
             table.rows.push(Row::new(vec![
                 Cell::html(item.id.to_string(), ident::evidence(ask, &item.id)),
-                Cell::text(item.evidence_type.word()),
+                Cell::text(super::evidence::kind(item)),
                 item.tool
                     .as_ref()
                     .map_or_else(Cell::none, |tool| Cell::text(&tool.name)),
@@ -268,21 +271,21 @@ impl View for Page {
         html! {
             @if self.decisions.is_empty() { (self.history(ask).html()) }
             @for (id, decision) in &self.decisions {
-                section.verdict class=(chip::class(chip::like(decision.answer))) {
-                    p.answer {
+                section class={ "verdict " (chip::class(chip::like(decision.answer))) } {
+                    h2.answer {
                         (chip::answer(decision.answer)) " "
-                        strong { (decision.environment) ": " (verdict(&decision.counts, decision.answer)) } " "
+                        (decision.environment) ": " (verdict(&decision.counts, decision.answer)) " "
                         (ident::decision(ask, id))
                     }
                 }
                 @let open = unsatisfied(&decision.checks);
                 @if decision.answer != Answer::Yes {
-                    @for check in &open { (card(ask, check)) }
+                    @for check in &open { (card(ask, check, Some(&decision.environment))) }
                 }
                 @let rest: Vec<&Check> = decision.checks.iter().filter(|check| !open.iter().any(|known| known.control == check.control)).collect();
                 details.raw {
                     summary { (rest.len()) " other checks for " (decision.environment) }
-                    (checks_table(ask, "checks", format!("Other checks for {}", decision.environment), &rest).html())
+                    (checks_table(ask, "checks", format!("Other checks for {}", decision.environment), &rest).placed(&decision.environment).html())
                 }
             }
             div.two {

@@ -99,13 +99,13 @@ pub fn table(ask: &Ask, caption: &str, changes: &[Change]) -> Table {
         vec![
             Column::head("Change"),
             Column::text("State"),
-            Column::text("Service"),
+            Column::narrow("Service"),
             Column::text("Authors"),
-            Column::text("Ticket"),
+            Column::narrow("Ticket"),
             Column::text("Reviewed by"),
             Column::text("Commit"),
             Column::text("Gates"),
-            Column::text("First seen"),
+            Column::narrow("First seen"),
         ],
     );
     for change in changes {

@@ -247,7 +247,7 @@ impl Page {
                     Cell::link(
                         ask,
                         &paths::controls().with("framework", key),
-                        framework.map_or(key.as_str(), |f| f.name.as_str()),
+                        writ_render::framework_name(key),
                     ),
                     Cell::html(id, html! { code { (id) } }),
                     Cell::text(text),
@@ -266,10 +266,10 @@ impl Page {
             "State in the newest decision of each service and environment",
             vec![
                 Column::head("Service"),
-                Column::text("Environment"),
+                Column::narrow("Environment"),
                 Column::text("State"),
                 Column::text("Decision"),
-                Column::text("Decided"),
+                Column::narrow("Decided"),
             ],
         );
         for (row, state) in &self.newest {
@@ -299,9 +299,9 @@ impl Page {
             vec![
                 Column::head("Exemption"),
                 Column::text("Standing"),
-                Column::text("Service"),
+                Column::narrow("Service"),
                 Column::text("Reason"),
-                Column::text("Ends"),
+                Column::narrow("Ends"),
             ],
         );
         for (row, standing) in &self.exemptions {

@@ -5,6 +5,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 use writ_model::State;
+use writ_render::framework_name;
 
 use crate::figures::exceptions::{self, Week};
 use crate::figures::posture::{ControlStates, Posture, Scope};
@@ -56,7 +57,7 @@ pub async fn show(ask: Ask, Query(query): Query<ControlsQuery>) -> Result<Respon
                 .bundle
                 .frameworks
                 .get(key)
-                .map(|framework| framework.name.clone())
+                .map(|framework| framework_name(&framework.key))
                 .ok_or_else(|| Problem::not_found("framework", key))?,
         ),
     };
@@ -101,7 +102,7 @@ impl View for Page {
             .bundle
             .frameworks
             .values()
-            .map(|framework| Choice::new(&framework.key, &framework.name));
+            .map(|framework| Choice::new(&framework.key, framework_name(&framework.key)));
         let fields = [
             Field::Select {
                 name: "framework",
@@ -303,7 +304,7 @@ fn services_table(ask: &Ask, posture: &Posture) -> Table {
             Column::text("Profile"),
             Column::number("Satisfied"),
             Column::number("In scope"),
-            Column::text("Decided"),
+            Column::narrow("Decided"),
         ],
     );
     for row in &posture.services {

@@ -9,6 +9,7 @@ use writ_registry::{EventQuery, WritRow};
 use writ_render::text::number;
 
 use crate::api::decisions::{DecisionView, read};
+use crate::figures::people;
 use crate::http::export::{View, respond};
 use crate::http::{Ask, Problem, Query};
 use crate::parts::failure::card;
@@ -40,6 +41,12 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let view = read(&ask, &id).await?;
     let decision = &view.decision;
+    ask.app
+        .load_names(&people::mentioned(&decision.checks))
+        .await;
+    ask.app
+        .load_names(&people::mentioned(&decision.later))
+        .await;
     let about = EventQuery {
         service: Some(decision.service.clone()),
         environment: Some(decision.environment.clone()),
@@ -126,8 +133,8 @@ pub fn checks_table(ask: &Ask, name: &'static str, caption: String, checks: &[&C
                 html! { a.code href=(ask.href(&paths::control(&check.control))) { (check.control) } },
             ),
             Cell::state(check.state),
-            Cell::text(&check.title),
-            Cell::text(check.found.join("; ")),
+            Cell::text(people::in_words(ask, &check.title)),
+            Cell::text(people::in_words(ask, &check.found.join("; "))),
             Cell::html(
                 ids.join(" "),
                 html! { @for reference in check.evidence.iter().take(3) { (ident::evidence(ask, &reference.id)) " " } @if check.evidence.len() > 3 { span.sub { "and " (check.evidence.len() - 3) " more" } } },
@@ -152,8 +159,13 @@ pub fn verdict(counts: &StateCounts, answer: Answer) -> String {
             counts.warned
         ),
         Answer::No => format!(
-            "{} of {scope} checks are not satisfied: {} fail, {} missing, {} expired",
+            "{} of {scope} checks {} not satisfied: {} fail, {} missing, {} expired",
             counts.fail + counts.missing + counts.expired,
+            if counts.fail + counts.missing + counts.expired == 1 {
+                "is"
+            } else {
+                "are"
+            },
             counts.fail,
             counts.missing,
             counts.expired
@@ -273,8 +285,8 @@ impl View for Page {
         ];
         let replay = format!("writ replay {}", self.view.id);
         html! {
-            section.verdict class=(chip::class(chip::like(decision.answer))) {
-                p.answer { (chip::answer(decision.answer)) " " strong { (verdict(counts, decision.answer)) } }
+            section class={ "verdict " (chip::class(chip::like(decision.answer))) } {
+                h2.answer { (chip::answer(decision.answer)) " " (verdict(counts, decision.answer)) }
                 p {
                     @if let Some(change) = &self.change { "Change " a href=(ask.href(&paths::change(&decision.service, change))) { (change) } ". " }
                     @match &self.writ {
@@ -291,7 +303,8 @@ impl View for Page {
                 }
             }
             (strip(&figures))
-            @for check in &open { (card(ask, check)) }
+            @if !open.is_empty() { h2 { "What is not satisfied" } }
+            @for check in &open { (card(ask, check, None)) }
             @if !rest.is_empty() {
                 h2 { "What else was checked" }
                 (checks_table(ask, "checks", format!("{} other checks", rest.len()), &rest).html())

@@ -245,7 +245,7 @@ impl Page {
                 Column::head("Where"),
                 Column::text("What"),
                 Column::text("Authorised"),
-                Column::text("Observed"),
+                Column::narrow("Observed"),
                 Column::text("In words"),
             ],
         );
@@ -276,11 +276,11 @@ impl Page {
             "Deployments, the newest first",
             vec![
                 Column::head("Deployment"),
-                Column::text("Service"),
+                Column::narrow("Service"),
                 Column::text("Outcome"),
                 Column::text("Digest"),
                 Column::text("Writ"),
-                Column::text("When"),
+                Column::narrow("When"),
             ],
         );
         for row in &self.deployments {

@@ -82,7 +82,7 @@ impl Page {
             "Environments with their newest snapshot",
             vec![
                 Column::head("Environment"),
-                Column::text("Observed"),
+                Column::narrow("Observed"),
                 Column::number("Running"),
                 Column::text("Snapshot"),
                 Column::number("Services judged"),

@@ -3,6 +3,8 @@
 use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::{Value, json};
+use writ_evidence::Predicate as _;
+use writ_evidence::predicate::VerificationSummary;
 use writ_model::{EvidenceItem, EvidenceType, Outcome, State};
 use writ_registry::{Listed, Total};
 
@@ -108,6 +110,20 @@ pub fn subject(item: &EvidenceItem) -> Cell {
     Cell::html(words.join(" "), html)
 }
 
+/// What an entry is: what it is evidence for, or its own name where it is part of the record itself.
+#[must_use]
+pub fn kind(item: &EvidenceItem) -> &str {
+    let own = item
+        .predicate_type
+        .strip_prefix("urn:writ:predicate:")
+        .and_then(|name| name.strip_suffix(":v1"));
+    match own {
+        Some(name @ ("decision" | "run" | "key" | "report" | "reference")) => name,
+        None if item.predicate_type == VerificationSummary::URI => "writ",
+        _ => item.evidence_type.word(),
+    }
+}
+
 /// What was looked at and found.
 #[must_use]
 pub fn result(item: &EvidenceItem) -> Cell {
@@ -183,21 +199,21 @@ impl Page {
             vec![
                 Column::head("Evidence"),
                 Column::text("For"),
-                Column::text("Service"),
+                Column::narrow("Service"),
                 Column::text("About"),
-                Column::text("Tool"),
+                Column::narrow("Tool"),
                 Column::text("Result"),
                 Column::text("Outcome"),
                 Column::text("Origin"),
                 Column::number("Entry"),
-                Column::text("Observed"),
+                Column::narrow("Observed"),
             ],
         );
         for item in &self.part.items {
             let tool = item.tool.as_ref().map(|tool| tool.name.clone());
             table.rows.push(Row::new(vec![
                 Cell::html(item.id.to_string(), ident::evidence(ask, &item.id)),
-                Cell::text(item.evidence_type.word()),
+                Cell::text(kind(item)),
                 Cell::text(&item.service),
                 subject(item),
                 tool.map_or_else(Cell::none, Cell::text),

@@ -106,7 +106,7 @@ impl Page {
             vec![
                 Column::head("Step"),
                 Column::text("By"),
-                Column::text("When"),
+                Column::narrow("When"),
                 Column::number("Entry"),
                 Column::text("Evidence"),
             ],

@@ -74,8 +74,7 @@ pub fn standing(standing: Standing) -> Cell {
         Standing::Requested => State::Waiting,
         Standing::Live => State::Exempt,
         Standing::Ended => State::Expired,
-        Standing::Denied => State::Fail,
-        Standing::Revoked => State::NotApplicable,
+        Standing::Denied | Standing::Revoked => State::NotApplicable,
     };
     Cell::html(standing.word(), chip::tag(state, standing.word()))
 }
@@ -102,11 +101,11 @@ impl Page {
                 Column::text("Standing"),
                 Column::text("Controls"),
                 Column::text("Covers"),
-                Column::text("Service"),
+                Column::narrow("Service"),
                 Column::text("Reason"),
                 Column::text("Asked by"),
                 Column::text("Decided by"),
-                Column::text("Ends"),
+                Column::narrow("Ends"),
             ],
         );
         for (row, stands) in &self.rows {

@@ -270,9 +270,9 @@ impl Page {
                 Column::head("Name"),
                 Column::text("Title"),
                 Column::text("Place"),
-                Column::text("Service"),
-                Column::text("Tool"),
-                Column::text("First seen"),
+                Column::narrow("Service"),
+                Column::narrow("Tool"),
+                Column::narrow("First seen"),
                 Column::number("Age"),
                 Column::text("Fix"),
                 Column::text("State"),
@@ -311,7 +311,7 @@ impl Page {
                 Column::number("Services"),
                 Column::number("Findings"),
                 Column::number("With a fix"),
-                Column::text("First seen"),
+                Column::narrow("First seen"),
             ],
         );
         for group in groups {

@@ -238,14 +238,18 @@ impl Page {
                 item.evidence_type.proves()
             )),
         );
-        line(
-            "service",
-            Cell::link(
-                ask,
-                &paths::evidence_list().with("service", &item.service),
-                item.service.clone(),
-            ),
-        );
+        if item.service.is_empty() {
+            line("service", Cell::muted("all services"));
+        } else {
+            line(
+                "service",
+                Cell::link(
+                    ask,
+                    &paths::evidence_list().with("service", &item.service),
+                    item.service.clone(),
+                ),
+            );
+        }
         line("about", super::evidence::subject(item));
         if !item.scope.is_empty() {
             line("scope", Cell::text(&item.scope));
@@ -334,7 +338,7 @@ impl Page {
             vec![
                 Column::head("Decision"),
                 Column::text("Control"),
-                Column::text("Environment"),
+                Column::narrow("Environment"),
             ],
         );
         for (decision, control, environment) in &self.used {

@@ -15,6 +15,7 @@ pub mod finding;
 pub mod findings;
 pub mod health;
 pub mod item;
+pub mod keys;
 pub mod overview;
 pub mod problem;
 pub mod run;

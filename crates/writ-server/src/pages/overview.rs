@@ -161,12 +161,12 @@ impl Page {
             vec![
                 Column::head("Service"),
                 Column::text("Answer"),
-                Column::text("Environment"),
+                Column::narrow("Environment"),
                 Column::text("Not satisfied"),
                 Column::number("Satisfied"),
                 Column::text("Commit"),
                 Column::text("Decision"),
-                Column::text("Decided"),
+                Column::narrow("Decided"),
             ],
         );
         for row in &self.blocked {

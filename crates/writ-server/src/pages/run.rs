@@ -143,7 +143,7 @@ impl Page {
             vec![
                 Column::head("Stage"),
                 Column::text("State"),
-                Column::text("Tool"),
+                Column::narrow("Tool"),
                 Column::text("Looked at"),
                 Column::number("Found"),
                 Column::number("Took"),

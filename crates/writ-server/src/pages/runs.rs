@@ -134,13 +134,13 @@ impl Page {
             vec![
                 Column::head("Run"),
                 Column::text("Outcome"),
-                Column::text("Service"),
+                Column::narrow("Service"),
                 Column::text("Commit"),
                 Column::text("Authors"),
                 Column::number("Stages done"),
                 Column::number("Took"),
                 Column::text("Produced by"),
-                Column::text("Started"),
+                Column::narrow("Started"),
             ],
         );
         for item in &self.part.items {

@@ -2,29 +2,35 @@
 
 use maud::{Markup, html};
 use writ_model::{Check, CheckItem, State};
+use writ_render::framework_name;
 use writ_render::text::number;
 
 use super::{chip, ident};
+use crate::figures::people;
 use crate::http::Ask;
 use crate::paths;
 
 /// Items listed in a card before "and n more".
 const ITEMS: usize = 8;
 
-/// The card.
+/// The card. Where a page shows several decisions, `environment` tells their cards apart.
 #[must_use]
-pub fn card(ask: &Ask, check: &Check) -> Markup {
-    let id = format!("c-{}", check.control);
+pub fn card(ask: &Ask, check: &Check, environment: Option<&str>) -> Markup {
+    let place = environment.map_or_else(
+        || check.control.clone(),
+        |environment| format!("{}-{environment}", check.control),
+    );
+    let id = format!("c-{place}");
     html! {
-        article class={ "card " (chip::class(check.state)) } id=(check.control) aria-labelledby=(id) {
+        article class={ "card " (chip::class(check.state)) } id=(place) aria-labelledby=(id) {
             h3 id=(id) {
                 (chip::state(check.state)) " "
                 a.code href=(ask.href(&paths::control(&check.control))) { (check.control) } " "
-                (check.title)
+                (people::in_words(ask, &check.title))
             }
             dl.parts {
                 dt { "Found" }
-                dd { (found(check)) }
+                dd { (found(ask, check)) }
                 @if !check.required.is_empty() { dt { "Required" } dd { (check.required) } }
                 @if !check.why.is_empty() || !check.maps.is_empty() {
                     dt { "Why" }
@@ -60,14 +66,14 @@ pub fn card(ask: &Ask, check: &Check) -> Markup {
     }
 }
 
-fn found(check: &Check) -> Markup {
+fn found(ask: &Ask, check: &Check) -> Markup {
     let told = |item: &&CheckItem| !check.found.iter().any(|line| line.contains(&item.name));
     let items: Vec<&CheckItem> = check.items.iter().filter(told).collect();
     let more = check
         .items_total
         .saturating_sub((check.items.len() - items.len() + items.len().min(ITEMS)) as u64);
     html! {
-        @for line in &check.found { div { (line) } }
+        @for line in &check.found { div { (people::in_words(ask, line)) } }
         @if !items.is_empty() {
             ul.items {
                 @for item in items.iter().take(ITEMS) {
@@ -106,8 +112,10 @@ fn frameworks(ask: &Ask, check: &Check) -> Markup {
         span.sub {
             @for (at, map) in check.maps.iter().enumerate() {
                 @if at > 0 { ", " }
-                @let known = ask.app.bundle.frameworks.get(&map.framework);
-                (known.map_or(map.framework.as_str(), |framework| framework.name.as_str())) " " (map.requirements.join(", "))
+                @if ask.app.bundle.frameworks.contains_key(&map.framework) {
+                    a href=(ask.href(&paths::controls().with("framework", &map.framework))) { (framework_name(&map.framework)) }
+                } @else { (framework_name(&map.framework)) }
+                " " (map.requirements.join(", "))
             }
             @if !check.owner.is_empty() { ". Owner " (check.owner) }
         }

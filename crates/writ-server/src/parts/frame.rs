@@ -1,8 +1,8 @@
 //! The frame around every page: rail, bar, head with the reference box, foot.
 
 use axum::response::{IntoResponse as _, Response};
-use maud::{DOCTYPE, Markup, html};
-use writ_render::text::number;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use writ_render::text::{document_visible, number};
 
 use super::glyph::{Glyph, glyph, sprite};
 use super::{chip, form, time};
@@ -31,6 +31,8 @@ pub enum Section {
     Controls,
     /// Evidence.
     Evidence,
+    /// Keys of the store.
+    Keys,
     /// State of the server.
     Health,
     /// None of them.
@@ -121,7 +123,8 @@ pub async fn page(ask: &Ask, head: &Head, body: &Markup) -> Result<Response, Pro
     Ok(document(ask, head, body, &waiting, &services).into_response())
 }
 
-/// The page as markup, from what is given.
+/// The page as markup, from what is given. Whatever a report says, characters that hide their
+/// neighbours or turn them around are shown as escapes.
 #[must_use]
 pub fn document(
     ask: &Ask,
@@ -130,6 +133,11 @@ pub fn document(
     waiting: &Waiting,
     services: &[String],
 ) -> Markup {
+    let page = whole(ask, head, body, waiting, services).into_string();
+    PreEscaped(document_visible(page))
+}
+
+fn whole(ask: &Ask, head: &Head, body: &Markup, waiting: &Waiting, services: &[String]) -> Markup {
     let past = ask.at.is_some();
     html! {
         (DOCTYPE)
@@ -153,7 +161,7 @@ pub fn document(
                 (sprite())
                 a.skip href="#main" { "Skip to content" }
                 @if ask.app.demo {
-                    p.band.demo { strong { "DEMO" } " Invented services, people and findings in a temporary store. Nothing here is evidence of anything." }
+                    aside.band.demo aria-label="Demonstration" { strong { "DEMO" } " Invented services, people and findings in a temporary store. Nothing here is evidence of anything." }
                 }
                 div.app {
                     (rail(ask, head.section, waiting))
@@ -215,6 +223,7 @@ fn rail(ask: &Ask, here: Section, waiting: &Waiting) -> Markup {
             (entry(Section::Controls, "Controls", paths::controls(), 0, ""))
             (entry(Section::Evidence, "Evidence", paths::evidence_list(), 0, ""))
             h2 { "Operate" }
+            (entry(Section::Keys, "Keys", paths::keys(), 0, ""))
             (entry(Section::Health, "Health", paths::health(), waiting.problems, "entries that cannot be used"))
         }
     }

@@ -188,6 +188,8 @@ pub struct Table {
     pub foot: Option<Row>,
     /// What to say instead of rows.
     pub empty: Option<Empty>,
+    /// Tells tables of one name apart that stand on the same page.
+    pub place: Option<String>,
 }
 
 impl Table {
@@ -201,6 +203,21 @@ impl Table {
             rows: Vec::new(),
             foot: None,
             empty: None,
+            place: None,
+        }
+    }
+
+    /// One of several tables of this name on a page: its anchors and those of its rows end in `place`.
+    #[must_use]
+    pub fn placed(mut self, place: &str) -> Self {
+        self.place = Some(place.to_owned());
+        self
+    }
+
+    fn anchor(&self, name: &str) -> String {
+        match &self.place {
+            Some(place) => format!("{name}-{place}"),
+            None => name.to_owned(),
         }
     }
 
@@ -213,9 +230,10 @@ impl Table {
             return empty.html();
         }
         html! {
-            div.scroll tabindex="0" role="region" aria-labelledby={ "t-" (self.name) } {
-                table id=(self.name) {
-                    caption id={ "t-" (self.name) } { (self.caption) }
+            @let anchor = self.anchor(self.name);
+            div.scroll tabindex="0" role="region" aria-labelledby={ "t-" (anchor) } {
+                table id=(anchor) {
+                    caption id={ "t-" (anchor) } { (self.caption) }
                     thead {
                         tr {
                             @for column in &self.columns {
@@ -232,7 +250,7 @@ impl Table {
 
     fn row(&self, row: &Row) -> Markup {
         html! {
-            tr id=[row.id.as_deref()] {
+            tr id=[row.id.as_deref().map(|id| self.anchor(id))] {
                 @for (cell, column) in row.cells.iter().zip(&self.columns) {
                     @if column.set == Set::Head {
                         th scope="row" { (cell.html) }
