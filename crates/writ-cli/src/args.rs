@@ -24,7 +24,7 @@ pub use key::{ImportArgs, KeyCommand, KeySource, NewArgs, RotateArgs};
 pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
 pub use search::SearchArgs;
 pub use serve::ServeArgs;
-pub use server::{BackupArgs, RestoreArgs, ServerCommand};
+pub use server::{AccountCommand, BackupArgs, RestoreArgs, RoleName, ServerCommand};
 pub use spool::{SpoolCommand, SpoolPlace};
 pub use tool::ToolCommand;
 pub use verify::VerifyArgs;
@@ -56,7 +56,7 @@ Manage
   control     list, show, test or lint the controls of the bundle
   tool        list, install or lock the scanners
   hook        install or uninstall the git hook
-  server      back up, restore or reindex a store
+  server      back up, restore or reindex a store; accounts
   key         list, make, rotate, revoke, import or export keys
   spool       list, deliver, export or import evidence that waits for its store
   ledger      prove entries, gather cosignatures, publish or follow a log

@@ -70,6 +70,7 @@ pub fn registry_error(error: &RegistryError) -> EdgeError {
         | RegistryError::Words { .. }
         | RegistryError::NoEntry { .. }
         | RegistryError::NotFound(_) => edge::usage(text),
+        RegistryError::People { .. } => edge::usage(text),
         RegistryError::Exemption { .. } => edge::not_allowed(text),
         RegistryError::KeyChange { problem, remedy } => {
             edge::usage(problem.clone()).try_this(*remedy)

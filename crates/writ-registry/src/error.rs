@@ -162,6 +162,12 @@ pub enum RegistryError {
         /// The store's time.
         now: Timestamp,
     },
+    /// Something about people, accounts or roles is not possible. Nothing was changed.
+    #[error("{reason}")]
+    People {
+        /// What stands against it, and what would be right.
+        reason: String,
+    },
     /// An exemption rule of the door was broken.
     #[error("exemption {number}: {reason}")]
     Exemption {

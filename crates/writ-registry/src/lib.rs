@@ -12,6 +12,7 @@ pub mod config;
 pub mod cursor;
 #[cfg_attr(not(feature = "fault-injection"), doc(hidden))]
 pub mod db;
+pub mod directory;
 mod door;
 mod durable;
 pub mod error;

@@ -38,15 +38,47 @@ const CREATE: &[&str] = &[
         outcome {text} NOT NULL,
         delivered_at BIGINT NOT NULL,
         PRIMARY KEY (position, channel, target))",
+    // Since version 2. Times are microseconds, 0 for never; absent texts are empty.
+    "CREATE TABLE IF NOT EXISTS accounts (
+        pseudonym {text} NOT NULL PRIMARY KEY,
+        login {text} NOT NULL UNIQUE,
+        password {text} NOT NULL,
+        totp {text} NOT NULL,
+        totp_new {text} NOT NULL,
+        totp_step BIGINT NOT NULL,
+        failed BIGINT NOT NULL,
+        locked_until BIGINT NOT NULL,
+        disabled_at BIGINT NOT NULL,
+        added_at BIGINT NOT NULL,
+        password_at BIGINT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS sessions (
+        id {text} NOT NULL PRIMARY KEY,
+        pseudonym {text} NOT NULL,
+        began_at BIGINT NOT NULL,
+        seen_at BIGINT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        assurance {text} NOT NULL,
+        agent {text} NOT NULL,
+        revoked_at BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS sessions_account ON sessions (pseudonym, began_at)",
     "INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO NOTHING",
+    "UPDATE meta SET value = '2' WHERE key = 'schema_version' AND value = '1'",
 ];
 
-/// What a copy takes: every table, and which of its columns are numbers.
+/// What a copy takes: every table, and which of its columns are numbers. Not sessions: a restored
+/// store signs everybody out, because what was revoked since must not come back.
 const TABLES: &[(&str, &str, &[bool])] = &[
     (
         "SELECT pseudonym, name, kind, added_at FROM people ORDER BY pseudonym",
         "INSERT INTO people (pseudonym, name, kind, added_at) VALUES",
         &[false, false, false, true],
+    ),
+    (
+        "SELECT pseudonym, login, password, totp, totp_new, totp_step, failed, locked_until, disabled_at, added_at, password_at FROM accounts ORDER BY pseudonym",
+        "INSERT INTO accounts (pseudonym, login, password, totp, totp_new, totp_step, failed, locked_until, disabled_at, added_at, password_at) VALUES",
+        &[
+            false, false, false, false, false, true, true, true, true, true, true,
+        ],
     ),
     (
         "SELECT origin, size, root, note, held_at FROM held_checkpoints ORDER BY origin, size, root",
@@ -77,7 +109,7 @@ pub struct HeldCheckpoint {
 /// The ops database of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Ops {
-    db: Db,
+    pub(crate) db: Db,
     path: PathBuf,
 }
 
@@ -144,7 +176,7 @@ impl Ops {
         create.await.map_err(|e| self.failed(e))
     }
 
-    fn failed(&self, source: sqlx::Error) -> RegistryError {
+    pub(crate) fn failed(&self, source: sqlx::Error) -> RegistryError {
         RegistryError::ops(&self.path, source)
     }
 

@@ -233,6 +233,40 @@ pub fn search() -> Path {
     Path::raw("/search")
 }
 
+/// Where to sign in, and come back from.
+#[must_use]
+pub fn sign_in(next: &str) -> Path {
+    match local(next) {
+        "/" => Path::raw("/sign-in"),
+        next => Path::raw("/sign-in").with("next", next),
+    }
+}
+
+/// One's own settings.
+#[must_use]
+pub fn settings() -> Path {
+    Path::raw("/settings")
+}
+
+/// Accounts and roles.
+#[must_use]
+pub fn people() -> Path {
+    Path::raw("/admin/people")
+}
+
+/// An address of this server, whatever was asked for.
+#[must_use]
+pub fn local(next: &str) -> &str {
+    let inside = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.starts_with("/sign-in")
+        && next.len() <= 2_000
+        && next
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if inside { next } else { "/" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +318,23 @@ mod tests {
         }
         for bad in ["", "payments", "@", "!7", "a@"] {
             assert_eq!(read_change(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_sent_elsewhere() {
+        assert_eq!(local("/findings?severity=high"), "/findings?severity=high");
+        for away in [
+            "",
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "/a\r\nb",
+            "/\t/evil.example",
+            "evil",
+            "/sign-in?next=/sign-in",
+        ] {
+            assert_eq!(local(away), "/", "{away}");
         }
     }
 }

@@ -7,8 +7,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 
-use crate::access::{Action, Principal, may};
+use crate::access::{Action, Principal, forms, may};
 use crate::http::Problem;
+use crate::http::ask::RequestId;
 use crate::state::Shared;
 use crate::{api, assets, ledger, pages};
 
@@ -82,6 +83,17 @@ routes! {
     get "/search" Page ReadRecords => pages::search::show;
     get "/admin/health" Page ReadServer => pages::health::show;
     get "/admin/keys" Page ReadServer => pages::keys::show;
+    get "/admin/people" Page ManagePeople => pages::people::show;
+    post "/admin/people/role" Page ManagePeople => pages::people::role;
+    post "/admin/people/disable" Page ManagePeople => pages::people::disable;
+    post "/admin/people/session" Page ManagePeople => pages::people::session;
+    get "/sign-in" Page Public => pages::sign_in::show;
+    post "/sign-in" Page Public => pages::sign_in::enter;
+    post "/sign-out" Page Public => pages::sign_in::leave;
+    get "/settings" Page OwnSettings => pages::settings::show;
+    post "/settings/password" Page OwnSettings => pages::settings::password;
+    post "/settings/codes" Page OwnSettings => pages::settings::codes;
+    post "/settings/session" Page OwnSettings => pages::settings::session;
     post "/settings/theme" Page OwnSettings => pages::theme::set;
 
     get "/api/openapi.json" Api Public => api::openapi::get;
@@ -129,17 +141,48 @@ pub(crate) fn router(state: &Shared) -> Router<Shared> {
 }
 
 async fn ask(action: Action, State(_): State<Shared>, request: Request, next: Next) -> Response {
-    let allowed = match request.extensions().get::<Principal>() {
-        Some(principal) => may(principal, action),
-        None => Err(Problem::new(
-            crate::http::Code::Internal,
-            "the request has no principal",
-        )),
+    let Some(principal) = request.extensions().get::<Principal>().cloned() else {
+        return Problem::new(crate::http::Code::Internal, "the request has no principal")
+            .into_response();
     };
-    match allowed {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+    if let Err(problem) = may(&principal, action) {
+        return problem.into_response();
     }
+    let request = match forms::check(&principal, request).await {
+        Ok(request) => request,
+        Err(problem) => return problem.into_response(),
+    };
+    let read = audit_read(&principal, action, &request);
+    let response = next.run(request).await;
+    if let Some((path, id)) = read {
+        tracing::info!(
+            target: "writ_server::audit_read",
+            principal = %principal.id, path, request = id, status = response.status().as_u16(),
+            "an auditor read"
+        );
+    }
+    response
+}
+
+/// What an auditor reads, for the log: address and request.
+fn audit_read(
+    principal: &Principal,
+    action: Action,
+    request: &Request,
+) -> Option<(String, String)> {
+    let auditor = principal
+        .grants
+        .iter()
+        .any(|grant| grant.role == writ_model::Role::Auditor);
+    if !auditor || action == Action::Public || request.method() != axum::http::Method::GET {
+        return None;
+    }
+    let id = request.extensions().get::<RequestId>();
+    let path = request.uri().path_and_query()?.as_str();
+    Some((
+        crate::http::problem::shown(path),
+        id.map(|id| id.0.clone()).unwrap_or_default(),
+    ))
 }
 
 #[cfg(test)]

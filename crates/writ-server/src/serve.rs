@@ -44,7 +44,7 @@ pub enum ServeError {
     Store(#[from] RegistryError),
     /// Everybody who reaches the address would be the operator.
     #[error(
-        "will not listen on {0}: it can be reached from other machines, and this server has no accounts yet, so everybody who reaches it would act as its operator; listen on 127.0.0.1 and come through a tunnel: ssh -L 8080:127.0.0.1:8080 HOST"
+        "will not listen on {0}: it can be reached from other machines, and this server has no accounts yet, so everybody who reaches it would act as its operator; make the first account: writ server account add NAME --role operator; or listen on 127.0.0.1 and come through a tunnel: ssh -L 8080:127.0.0.1:8080 HOST"
     )]
     NoAccounts(SocketAddr),
     /// The address would carry everything in the clear.
@@ -97,7 +97,7 @@ impl Running {
 /// The address can be reached from other machines, cannot be listened on, or the certificate
 /// cannot be used.
 pub async fn serve(app: Shared) -> Result<Running, ServeError> {
-    allowed(&app.config)?;
+    allowed(&app.config, app.people.any(&app.store).await?)?;
     let tls = app.config.tls.as_ref().map(acceptor).transpose()?;
     let listen = app.config.listen;
     let failed = |source| ServeError::Listen {
@@ -118,12 +118,13 @@ pub async fn serve(app: Shared) -> Result<Running, ServeError> {
 }
 
 /// Who may be reached from where.
-fn allowed(config: &Config) -> Result<(), ServeError> {
-    if config.listen.ip().is_loopback() {
-        return Ok(());
-    }
-    if config.tls.is_none() && !config.behind_proxy {
+fn allowed(config: &Config, accounts: bool) -> Result<(), ServeError> {
+    let inside = config.listen.ip().is_loopback();
+    if !inside && config.tls.is_none() && !config.behind_proxy {
         return Err(ServeError::Clear(config.listen));
+    }
+    if accounts || (inside && !config.behind_proxy) {
+        return Ok(());
     }
     Err(ServeError::NoAccounts(config.listen))
 }

@@ -9,7 +9,7 @@ use writ_gate::Bundle;
 use writ_model::{Assurance, Digest, PrincipalId, Role};
 use writ_registry::Store;
 
-use crate::access::{Grant, Principal, Via};
+use crate::access::{Grant, People, Principal, Via};
 use crate::config::Config;
 use crate::figures::waiting::Waiting;
 use crate::metrics::Metrics;
@@ -41,6 +41,8 @@ pub struct App {
     pub demo: bool,
     /// Who acts from this machine.
     pub operator: Principal,
+    /// Accounts, roles and sessions.
+    pub people: People,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// When the server began.
@@ -101,7 +103,9 @@ impl App {
             only: None,
             assurance: Assurance::LocalUser,
             via: Via::Local,
+            browser: None,
         };
+        let people = People::new(&store).await?;
         let head = newest_head(&store).await?;
         let (intake, work) = crate::intake::Queue::new(&config.limits);
         let app = Arc::new(Self {
@@ -110,6 +114,7 @@ impl App {
             config,
             demo,
             operator,
+            people,
             metrics: Metrics::new(),
             began: Instant::now(),
             head: watch::Sender::new(head),

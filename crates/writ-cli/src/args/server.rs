@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// `writ server …`
 #[derive(Debug, Subcommand)]
@@ -37,6 +37,89 @@ pub enum ServerCommand {
         #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
         reason: String,
     },
+    /// People who may sign in: accounts, passwords, roles.
+    #[command(subcommand)]
+    Account(AccountCommand),
+}
+
+/// `writ server account …`
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Make an account; the password comes from the terminal or from standard input.
+    #[command(
+        after_help = "Examples:\n  writ server account add ada --role operator        the first account of a store\n  writ server account add bob --role developer --service payments-api < password.txt"
+    )]
+    Add {
+        /// Name to sign in with.
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// Its first role.
+        #[arg(long, value_name = "ROLE")]
+        role: RoleName,
+        /// Limit the role to one service.
+        #[arg(long, value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
+        service: Option<String>,
+    },
+    /// List accounts with their roles and sessions.
+    List,
+    /// Grant or revoke a role; recorded in the ledger.
+    #[command(
+        after_help = "Examples:\n  writ server account role ada --grant reviewer\n  writ server account role bob --revoke developer --service payments-api"
+    )]
+    Role {
+        /// The account.
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// Role to give.
+        #[arg(
+            long,
+            value_name = "ROLE",
+            required_unless_present = "revoke",
+            conflicts_with = "revoke"
+        )]
+        grant: Option<RoleName>,
+        /// Role to take away.
+        #[arg(long, value_name = "ROLE")]
+        revoke: Option<RoleName>,
+        /// The service that the role is limited to.
+        #[arg(long, value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
+        service: Option<String>,
+    },
+    /// Disable an account and end its sessions at once.
+    Disable {
+        /// The account.
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// Let it sign in again instead.
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Set a new password and end all sessions; it comes from the terminal or from standard input.
+    Password {
+        /// The account.
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// Take one-time codes away too, for a lost telephone.
+        #[arg(long)]
+        reset_codes: bool,
+    },
+}
+
+/// Roles of accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Writes changes, requests exemptions.
+    Developer,
+    /// Approves releases and exemptions.
+    Reviewer,
+    /// Owns controls and audits.
+    Compliance,
+    /// Reads an audit and its period.
+    Auditor,
+    /// Runs the platform.
+    Operator,
+    /// A machine.
+    Service,
 }
 
 /// `writ server backup`

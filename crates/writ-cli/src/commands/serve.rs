@@ -49,6 +49,11 @@ pub async fn run(context: &Context, args: &ServeArgs) -> Result<u8, EdgeError> {
         .await
         .map_err(|error| refused(&error))?;
     let address = running.address;
+    let accounts = app
+        .store
+        .has_accounts()
+        .await
+        .map_err(|error| store::registry_error(&error))?;
     emit::emit(context, |sink| match sink.format {
         Format::Json | Format::Jsonl => {
             let value = json!({
@@ -69,10 +74,17 @@ pub async fn run(context: &Context, args: &ServeArgs) -> Result<u8, EdgeError> {
                 ""
             };
             format!(
-                "{note}listening  {scheme}://{address}\nledger     {} with {} entries\naccounts   none: everybody on this machine acts as {}\n",
+                "{note}listening  {scheme}://{address}\nledger     {} with {} entries\naccounts   {}\n",
                 app.store.origin(),
                 app.head().size,
-                app.operator.name
+                if accounts {
+                    "sign in to use it".to_owned()
+                } else {
+                    format!(
+                        "none: everybody on this machine acts as {}",
+                        app.operator.name
+                    )
+                }
             )
         }
     })?;

@@ -1,5 +1,6 @@
 //! `writ server …`: backup, restore, rebuilding the index, and accepting a loss.
 
+mod account;
 mod reindex;
 
 use std::path::Path;
@@ -36,6 +37,7 @@ pub async fn run(context: &Context, command: &ServerCommand) -> Result<u8, EdgeE
         ServerCommand::Restore(args) => bring_back(context, args).await,
         ServerCommand::Reindex { verify } => return reindex::run(context, *verify).await,
         ServerCommand::AcceptRollback { reason } => accept(context, reason).await,
+        ServerCommand::Account(command) => account::run(context, command).await,
     }?;
     Ok(0)
 }

@@ -37,6 +37,11 @@ const VERBS: [&str; 62] = [
     "server restore",
     "server reindex",
     "server accept-rollback",
+    "server account add",
+    "server account list",
+    "server account role",
+    "server account disable",
+    "server account password",
     "spool list",
     "spool deliver",
     "spool export",
@@ -67,6 +72,7 @@ const VERBS: [&str; 62] = [
     "spool",
     "ledger",
     "server",
+    "server account",
     "key",
 ];
 

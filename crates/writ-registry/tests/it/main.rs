@@ -13,6 +13,7 @@ mod keep;
 mod keys;
 mod keys_trouble;
 mod lifecycle;
+mod people;
 mod recording;
 mod shared;
 mod spool;

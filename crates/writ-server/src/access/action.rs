@@ -42,5 +42,6 @@ actions! {
     RecordEvidence = "record-evidence": "Hand in signed evidence.",
     ReadServer = "read-server": "Read the state of the server.",
     ReadMetrics = "read-metrics": "Read the server's figures.",
-    OwnSettings = "own-settings": "Change one's own settings.",
+    ManagePeople = "manage-people": "Give and take roles, disable accounts and end sessions.",
+    OwnSettings = "own-settings": "Change their own settings.",
 }

@@ -18,9 +18,13 @@ use writ_model::{Assurance, PrincipalId, Role};
 
 mod action;
 mod bearer;
+pub mod forms;
+pub(crate) mod people;
 pub mod roles;
+pub(crate) mod tries;
 
 pub use action::Action;
+pub use people::People;
 
 use crate::http::{Code, Problem};
 use crate::state::Shared;
@@ -42,6 +46,40 @@ pub struct Principal {
     pub assurance: Assurance,
     /// Through which door they came.
     pub via: Via,
+    /// The session of a browser.
+    #[serde(skip)]
+    pub browser: Option<Browser>,
+}
+
+/// A session as requests need it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Browser {
+    /// Digest of its token.
+    pub session: String,
+    /// What its forms carry.
+    pub form: String,
+}
+
+impl std::fmt::Debug for Browser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Browser(..)")
+    }
+}
+
+impl Principal {
+    /// Who did not say who they are.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self {
+            id: PrincipalId("p_nobody".to_owned()),
+            name: "somebody who is not signed in".to_owned(),
+            grants: Vec::new(),
+            only: None,
+            assurance: Assurance::LocalUser,
+            via: Via::Nobody,
+            browser: None,
+        }
+    }
 }
 
 /// A role, for one service or for all.
@@ -194,7 +232,11 @@ pub async fn identify(
         })?;
         return bearer::identify(state, token, peer).await;
     }
-    local(state, peer)
+    if state.people.any(&state.store).await? {
+        let known = people::identify(state, headers).await?;
+        return Ok(known.unwrap_or_else(Principal::nobody));
+    }
+    local(state, headers, peer)
 }
 
 /// The token of `Bearer TOKEN`.
@@ -205,16 +247,24 @@ fn token(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && plain).then_some(token)
 }
 
-/// Who comes from this machine is its operator.
-fn local(state: &Shared, peer: Option<SocketAddr>) -> Result<Principal, Problem> {
+/// Who comes from this machine is its operator. What a proxy on this machine hands on does not.
+fn local(
+    state: &Shared,
+    headers: &HeaderMap,
+    peer: Option<SocketAddr>,
+) -> Result<Principal, Problem> {
+    let handed_on = ["forwarded", "x-forwarded-for", "x-real-ip"]
+        .iter()
+        .any(|name| headers.contains_key(*name));
     match peer.map(|peer| peer.ip()) {
-        Some(address) if is_loopback(address) => Ok(state.operator.clone()),
+        Some(address) if is_loopback(address) && !handed_on => Ok(state.operator.clone()),
         _ => Err(Problem::new(
             Code::NotAllowed,
             "this server answers only requests from its own machine",
         )
         .why("It has no accounts yet: everybody who reaches it acts as its operator")
-        .fix("Reach it through a tunnel: ssh -L 8080:127.0.0.1:8080 HOST")),
+        .fix("Make accounts: writ server account add NAME --role operator")
+        .fix("Or reach it through a tunnel: ssh -L 8080:127.0.0.1:8080 HOST")),
     }
 }
 
@@ -255,6 +305,7 @@ mod tests {
             only: None,
             assurance: Assurance::LocalUser,
             via: Via::Local,
+            browser: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The table: which role may do what. There is no second place that decides it.
 
 use writ_model::Role;
+pub use writ_registry::directory::role_word as word;
 
 use super::Action;
 
@@ -23,21 +24,99 @@ pub const fn allowed(action: Action) -> &'static [Role] {
         Action::ReadRecords | Action::ReadControls | Action::ReadLedger => &ROLES,
         Action::ReadEntries => &[Compliance, Auditor, Operator],
         Action::RecordEvidence => &[Developer, Operator, Service],
-        Action::ReadServer => &[Operator],
+        Action::ReadServer | Action::ManagePeople => &[Operator],
         Action::ReadMetrics => &[Operator, Service],
         Action::OwnSettings => &[Developer, Reviewer, Compliance, Auditor, Operator],
     }
 }
 
-/// The word of a role, as accounts, tables and messages write it.
-#[must_use]
-pub const fn word(role: Role) -> &'static str {
-    match role {
-        Role::Developer => "developer",
-        Role::Reviewer => "reviewer",
-        Role::Compliance => "compliance",
-        Role::Auditor => "auditor",
-        Role::Operator => "operator",
-        Role::Service => "service",
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Grant, Principal, Via, may};
+    use crate::routes::ROUTES;
+
+    fn holder(role: Option<Role>) -> Principal {
+        let mut principal = Principal::nobody();
+        if let Some(role) = role {
+            principal.grants = vec![Grant::everywhere(role)];
+            principal.via = Via::Session;
+        }
+        principal
+    }
+
+    /// Who may what, route by route: a change here is a change of what people may do.
+    #[test]
+    fn the_matrix_of_roles_and_routes() {
+        let mut lines = vec![format!(
+            "{:<5} {:<40} {:<16} dev rev com aud ope ser nobody",
+            "", "", ""
+        )];
+        for route in ROUTES {
+            let mut line = format!(
+                "{:<5} {:<40} {:<16}",
+                route.method,
+                route.path,
+                route.action.word()
+            );
+            for role in ROLES.map(Some).into_iter().chain([None]) {
+                let allowed = may(&holder(role), route.action).is_ok();
+                line.push_str(if allowed { " yes" } else { "  - " });
+            }
+            lines.push(line.trim_end().to_owned());
+        }
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    fn table() -> String {
+        let names = ROLES.map(word);
+        let mut text = format!(
+            "| | {} |\n|---|{}\n",
+            names.join(" | "),
+            "---|".repeat(ROLES.len())
+        );
+        for action in Action::ALL
+            .iter()
+            .filter(|action| **action != Action::Public)
+        {
+            let cells = ROLES.map(|role| {
+                let yes = allowed(*action).contains(&role);
+                if yes { "yes" } else { "" }
+            });
+            text.push_str(&format!(
+                "| {} (`{}`) | {} |\n",
+                action.about().trim_end_matches('.'),
+                action.word(),
+                cells.join(" | ")
+            ));
+        }
+        text
+    }
+
+    fn duties() -> String {
+        let mut text = "| | | why |\n|---|---|---|\n".to_owned();
+        for duty in writ_registry::directory::TOXIC {
+            let place = if duty.same_service {
+                ", same service"
+            } else {
+                ""
+            };
+            text.push_str(&format!(
+                "| {} | {}{place} | {} |\n",
+                word(duty.one),
+                word(duty.other),
+                duty.why
+            ));
+        }
+        text
+    }
+
+    #[test]
+    fn the_manual_has_the_tables() {
+        let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/server.md");
+        let manual = std::fs::read_to_string(manual).unwrap();
+        for text in [table(), duties()] {
+            assert!(manual.contains(&text), "docs/server.md needs:\n{text}");
+        }
     }
 }

@@ -234,15 +234,23 @@ fn instant(text: &str, clock: Timestamp) -> Result<Timestamp, Problem> {
     Ok(at)
 }
 
-fn theme(headers: &HeaderMap) -> Option<Theme> {
+/// The theme of a request.
+#[must_use]
+pub fn theme(headers: &HeaderMap) -> Option<Theme> {
+    cookie(headers, THEME_COOKIE).and_then(Theme::of)
+}
+
+/// The value of a cookie: the first of its name.
+#[must_use]
+pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == THEME_COOKIE)
-        .and_then(|(_, word)| Theme::of(word))
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
 }
 
 #[cfg(test)]

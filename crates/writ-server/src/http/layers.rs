@@ -197,9 +197,19 @@ async fn page_problems(State(state): State<Shared>, request: Request, next: Next
     if let Some(id) = kept.extensions.get::<RequestId>() {
         problem.instance = Some(format!("urn:writ:request:{}", id.0));
     }
-    let html = suffix::is_page(kept.uri.path())
-        && kept.extensions.get::<Form>().is_none()
-        && kept.method != Method::POST;
+    let browser = kept.headers.get_all(header::ACCEPT).iter().any(|value| {
+        value
+            .to_str()
+            .is_ok_and(|kinds| kinds.contains("text/html"))
+    });
+    let page = suffix::is_page(kept.uri.path()) && kept.extensions.get::<Form>().is_none();
+    // A person who is not signed in is shown where, and comes back; a program is told so.
+    if page && browser && kept.method == Method::GET && problem.status == 401 {
+        let next = kept.uri.path_and_query().map_or("/", |next| next.as_str());
+        let there = crate::paths::sign_in(next).to_string();
+        return axum::response::Redirect::to(&there).into_response();
+    }
+    let html = page && (browser || (kept.method != Method::POST && problem.status != 401));
     let allow = response.headers().get(header::ALLOW).cloned();
     let mut answer = if html {
         crate::pages::problem::show(&state, kept, problem).await

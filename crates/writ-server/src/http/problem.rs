@@ -61,7 +61,10 @@ codes! {
     Refused = "refused", UNPROCESSABLE_ENTITY, "The evidence was refused";
     Conflict = "idempotency-conflict", CONFLICT, "The same Idempotency-Key came with another body";
     SignIn = "sign-in", UNAUTHORIZED, "Somebody who is known here may do this";
+    People = "people", UNPROCESSABLE_ENTITY, "This cannot be done with people and their roles";
     NotAllowed = "not-allowed", FORBIDDEN, "This is not allowed to you";
+    FormToken = "form-token", FORBIDDEN, "The form does not belong to this session";
+    TooOften = "too-often", TOO_MANY_REQUESTS, "There were too many attempts";
     Host = "host", MISDIRECTED_REQUEST, "The request names a host that this server does not answer for";
     CrossSite = "cross-site", FORBIDDEN, "The request comes from another site";
     Busy = "busy", SERVICE_UNAVAILABLE, "The server has more to do than it can take on";
@@ -243,6 +246,7 @@ impl From<RegistryError> for Problem {
             RegistryError::Future { .. } => {
                 Self::new(Code::Refused, detail).fix("Set the producer's clock right")
             }
+            RegistryError::People { .. } => Self::new(Code::People, detail),
             RegistryError::Exemption { .. } => Self::new(Code::NotAllowed, detail),
             // Paths and other inner things stay in the log.
             _ => {

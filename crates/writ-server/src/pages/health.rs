@@ -8,6 +8,7 @@ use writ_model::{Span, State};
 use writ_registry::Stats;
 use writ_render::text::number;
 
+use crate::access::Via;
 use crate::http::export::{View, respond};
 use crate::http::{Ask, Problem, Query};
 use crate::parts::frame::{Head, Section};
@@ -156,21 +157,31 @@ fn lines(ask: &Ask, stats: &Stats, problems: usize) -> Vec<Line> {
             format!("{} envelopes wait to be recorded", app.intake.waiting()),
             "wait; look at the disk if it stays",
         ),
-        Line {
-            what: "Accounts",
-            state: State::Warned,
-            word: "none",
-            found: format!(
-                "everybody on this machine acts as {}, assurance local-user",
-                ask.principal.name
-            ),
-            fix: Some("listen on 127.0.0.1 only"),
-        },
+        line(
+            "Accounts",
+            ask.principal.via != Via::Local,
+            if ask.principal.via == Via::Local {
+                "none"
+            } else {
+                "needed"
+            },
+            if ask.principal.via == Via::Local {
+                format!(
+                    "everybody on this machine acts as {}, assurance local-user",
+                    ask.principal.name
+                )
+            } else {
+                "every request says who asks".to_owned()
+            },
+            "writ server account add NAME --role operator",
+        ),
         line(
             "Encryption",
             true,
             if app.config.tls.is_some() {
                 "TLS"
+            } else if app.config.behind_proxy {
+                "by the proxy"
             } else {
                 "this machine only"
             },

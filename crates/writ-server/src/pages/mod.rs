@@ -17,10 +17,13 @@ pub mod health;
 pub mod item;
 pub mod keys;
 pub mod overview;
+pub mod people;
 pub mod problem;
 pub mod run;
 pub mod runs;
 pub mod search;
+pub mod settings;
+pub mod sign_in;
 pub mod theme;
 
 /// Rows of one part of a list on a page.

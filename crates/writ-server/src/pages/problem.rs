@@ -1,25 +1,45 @@
 //! A refusal as a page: what, why, what to do, and the id of the request.
 
 use axum::extract::FromRequestParts as _;
-use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
+use crate::access::{Action, Principal, may};
 use crate::figures::waiting::Waiting;
+use crate::http::ask::theme;
 use crate::http::{Ask, Problem};
 use crate::parts::frame::{self, Head, Section};
+use crate::paths;
 use crate::state::Shared;
 
-/// Shows a problem; without a frame where even that cannot be made.
+/// Shows a problem. Who may read nothing sees it without the frame, whose rail counts records.
 pub async fn show(state: &Shared, mut parts: Parts, problem: Problem) -> Response {
     let status = problem.status();
     // The query may be what could not be understood.
     if let Ok(uri) = parts.uri.path().parse::<Uri>() {
         parts.uri = uri;
     }
-    let Ok(ask) = Ask::from_request_parts(&mut parts, state).await else {
-        return problem.into_response();
+    let reads = parts
+        .extensions
+        .get::<Principal>()
+        .is_some_and(|principal| may(principal, Action::ReadRecords).is_ok());
+    let ask = match reads {
+        true => Ask::from_request_parts(&mut parts, state).await.ok(),
+        false => None,
+    };
+    let Some(ask) = ask else {
+        let body = html! {
+            h1 { (problem.title) }
+            p.sub { (problem.detail) }
+            (body(&problem))
+            @if status == StatusCode::UNAUTHORIZED {
+                p { a.btn.primary href=(paths::sign_in(parts.uri.path())) { "Sign in" } }
+            }
+        };
+        let page = frame::bare(theme(&parts.headers), &problem.title, &body);
+        return (status, page).into_response();
     };
     let mut head = Head::new(
         Section::Elsewhere,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::http::ask::{THEME_COOKIE, Theme};
 use crate::http::{Code, Problem};
+use crate::paths;
 
 /// What the form sends.
 #[derive(Debug, Deserialize)]
@@ -31,7 +32,7 @@ pub async fn set(Form(choice): Form<Choice>) -> Result<Response, Problem> {
     );
     let mut response = StatusCode::SEE_OTHER.into_response();
     for (name, value) in [
-        (header::LOCATION, local(&choice.next)),
+        (header::LOCATION, paths::local(&choice.next)),
         (header::SET_COOKIE, cookie.as_str()),
     ] {
         let value = HeaderValue::from_str(value)
@@ -39,34 +40,4 @@ pub async fn set(Form(choice): Form<Choice>) -> Result<Response, Problem> {
         response.headers_mut().insert(name, value);
     }
     Ok(response)
-}
-
-/// An address of this server, whatever was asked for.
-fn local(next: &str) -> &str {
-    let inside = next.starts_with('/')
-        && !next.starts_with("//")
-        && next
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    if inside { next } else { "/" }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_sent_elsewhere() {
-        assert_eq!(local("/findings?severity=high"), "/findings?severity=high");
-        for away in [
-            "",
-            "https://evil.example",
-            "//evil.example",
-            "/\\evil.example",
-            "/a\r\nb",
-            "evil",
-        ] {
-            assert_eq!(local(away), "/", "{away}");
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::access::Principal;
+use crate::access::forms::FIELD;
 use crate::http::Ask;
 use crate::http::ask::pairs;
 
@@ -68,6 +70,16 @@ pub fn keep(ask: &Ask, not: &[&str]) -> Markup {
             @if !not.contains(&name.as_str()) {
                 input type="hidden" name=(name) value=(value);
             }
+        }
+    }
+}
+
+/// The token that a form of this session carries.
+#[must_use]
+pub fn token(principal: &Principal) -> Markup {
+    html! {
+        @if let Some(browser) = &principal.browser {
+            input type="hidden" name=(FIELD) value=(browser.form);
         }
     }
 }

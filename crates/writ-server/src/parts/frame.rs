@@ -6,6 +6,7 @@ use writ_render::text::{document_visible, number};
 
 use super::glyph::{Glyph, glyph, sprite};
 use super::{chip, form, time};
+use crate::access::{Action, Via, may};
 use crate::assets;
 use crate::figures::waiting::Waiting;
 use crate::http::ask::Theme;
@@ -35,6 +36,8 @@ pub enum Section {
     Keys,
     /// State of the server.
     Health,
+    /// Accounts and roles.
+    People,
     /// None of them.
     Elsewhere,
 }
@@ -121,6 +124,31 @@ pub async fn page(ask: &Ask, head: &Head, body: &Markup) -> Result<Response, Pro
         .map(|service| service.service)
         .collect();
     Ok(document(ask, head, body, &waiting, &services).into_response())
+}
+
+/// A page without rail and counts: for who is not signed in.
+#[must_use]
+pub fn bare(theme: Option<Theme>, title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" data-theme=[theme.map(Theme::word)] {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="robots" content="noindex";
+                title { (title) " · Writ" }
+                link rel="stylesheet" href=(assets::href("app.css"));
+                link rel="icon" type="image/svg+xml" href=(assets::href("favicon.svg"));
+            }
+            body {
+                a.skip href="#main" { "Skip to content" }
+                main.bare id="main" tabindex="-1" {
+                    p.brand { "Writ" }
+                    (body)
+                }
+            }
+        }
+    }
 }
 
 /// The page as markup, from what is given. Whatever a report says, characters that hide their
@@ -222,9 +250,12 @@ fn rail(ask: &Ask, here: Section, waiting: &Waiting) -> Markup {
             h2 { "Prove" }
             (entry(Section::Controls, "Controls", paths::controls(), 0, ""))
             (entry(Section::Evidence, "Evidence", paths::evidence_list(), 0, ""))
-            h2 { "Operate" }
-            (entry(Section::Keys, "Keys", paths::keys(), 0, ""))
-            (entry(Section::Health, "Health", paths::health(), waiting.problems, "entries that cannot be used"))
+            @if may(&ask.principal, Action::ReadServer).is_ok() {
+                h2 { "Operate" }
+                (entry(Section::Keys, "Keys", paths::keys(), 0, ""))
+                (entry(Section::Health, "Health", paths::health(), waiting.problems, "entries that cannot be used"))
+                (entry(Section::People, "People", paths::people(), 0, ""))
+            }
         }
     }
 }
@@ -257,14 +288,20 @@ fn bar(ask: &Ask, services: &[String]) -> Markup {
                 button.btn.small type="submit" data-nojs { "Show" }
             }
             form.theme action="/settings/theme" method="post" {
+                (form::token(&ask.principal))
                 input type="hidden" name="next" value=(ask.here(Form::Html, &[]));
                 button.btn.small type="submit" name="theme" value=(if dark { "light" } else { "dark" })
                     title=(if dark { "Use the light theme" } else { "Use the dark theme" }) {
                     (glyph(Glyph::Theme)) span.vh { (if dark { "Use the light theme" } else { "Use the dark theme" }) }
                 }
             }
-            span.who title=(ask.principal.id.0) {
-                (ask.principal.name) span.sub { " local operator" }
+            @if ask.principal.via == Via::Session {
+                a.who href=(paths::settings()) title=(ask.principal.id.0) { (ask.principal.name) }
+                form action="/sign-out" method="post" { (form::token(&ask.principal)) button.btn.small type="submit" { "Sign out" } }
+            } @else {
+                span.who title=(ask.principal.id.0) {
+                    (ask.principal.name) @if ask.principal.via == Via::Local { span.sub { " local operator" } }
+                }
             }
         }
     }

@@ -2,6 +2,8 @@
 
 mod demo;
 mod intake;
+mod people;
+mod people_matrix;
 mod planted;
 mod problems;
 

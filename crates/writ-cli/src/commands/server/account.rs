@@ -1,0 +1,332 @@
+//! `writ server account …`: people who may sign in.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+
+use serde_json::{Value, json};
+use writ_model::{EvidenceId, Role};
+use writ_registry::directory::{Account, Binding, RoleBook, RoleChange, Session, role_word};
+use writ_registry::{RegistryError, Store};
+use writ_render::{EdgeError, text};
+use zeroize::Zeroizing;
+
+use super::answer;
+use crate::args::{AccountCommand, RoleName};
+use crate::context::Context;
+use crate::edge::{self, Edge};
+use crate::{store, ui};
+
+/// Longest line that is read as a password, in bytes.
+const MAX_LINE: u64 = 4_096;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// What is asked for is not possible, or the store cannot be used; then nothing was changed.
+pub(super) async fn run(context: &Context, command: &AccountCommand) -> Result<(), EdgeError> {
+    let store = store::open(context).await?;
+    match command {
+        AccountCommand::Add {
+            name,
+            role,
+            service,
+        } => add(context, &store, name, binding(*role, service.as_ref())).await?,
+        AccountCommand::List => list(context, &store).await?,
+        AccountCommand::Role {
+            name,
+            grant,
+            revoke,
+            service,
+        } => {
+            let Some(role) = grant.or(*revoke) else {
+                return Err(edge::usage("--grant ROLE or --revoke ROLE says what to do"));
+            };
+            let binding = binding(role, service.as_ref());
+            change(context, &store, name, binding, grant.is_some()).await?;
+        }
+        AccountCommand::Disable { name, undo } => disable(context, &store, name, *undo).await?,
+        AccountCommand::Password { name, reset_codes } => {
+            password(context, &store, name, *reset_codes).await?;
+        }
+    }
+    store::settle(&store).await;
+    Ok(())
+}
+
+fn failed(error: RegistryError) -> EdgeError {
+    store::registry_error(&error)
+}
+
+async fn add(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    binding: Binding,
+) -> Result<(), EdgeError> {
+    let first = !store.has_accounts().await.map_err(failed)?;
+    if first
+        && binding
+            != (Binding {
+                role: Role::Operator,
+                service: None,
+            })
+    {
+        return Err(edge::usage("the first account of a store is its operator")
+            .because("somebody must be able to give roles to the others")
+            .try_this("writ server account add NAME --role operator"));
+    }
+    let password = ask(name)?;
+    let id = store.add_account(name, &password).await.map_err(failed)?;
+    let by = store
+        .local_principal(&context.identity)
+        .await
+        .map_err(failed)?;
+    let change = RoleChange {
+        principal: &id,
+        binding: binding.clone(),
+        granted: true,
+        by: &by,
+        bootstrap: first,
+    };
+    let recorded = store.change_role(&change).await.map_err(failed)?;
+    let account = store.account(name).await.map_err(failed)?;
+    let value = json!({
+        "schema": "writ.account/1", "account": shown(&account),
+        "role": role(&binding), "recorded": recorded.id, "bootstrap": first,
+    });
+    answer(context, &value, || {
+        let mut out = format!(
+            "account {} ({})\n  {} recorded as {}\n",
+            account.login,
+            account.id,
+            words(&binding),
+            recorded.id.short()
+        );
+        if first {
+            out.push_str("  the first account: from now on every request to `writ serve` needs somebody to sign in\n");
+        }
+        out
+    })
+}
+
+async fn list(context: &Context, store: &Store) -> Result<(), EdgeError> {
+    let mut book = RoleBook::default();
+    store.read_roles(&mut book).await.map_err(failed)?;
+    let accounts = store.accounts().await.map_err(failed)?;
+    let sessions = store.sessions(None).await.map_err(failed)?;
+    let open = |account: &Account| {
+        sessions
+            .iter()
+            .filter(|session: &&Session| session.account == account.id)
+            .count()
+    };
+    let rows: Vec<Value> = accounts
+        .iter()
+        .map(|account| {
+            let mut row = shown(account);
+            row["roles"] = book.of(&account.id).iter().map(role).collect();
+            row["sessions"] = json!(open(account));
+            row
+        })
+        .collect();
+    let value = json!({"schema": "writ.accounts/1", "accounts": rows});
+    answer(context, &value, || {
+        if accounts.is_empty() {
+            return "no account: whoever reaches `writ serve` on this machine is its operator\n"
+                .to_owned();
+        }
+        accounts
+            .iter()
+            .map(|account| {
+                let held: Vec<String> = book.of(&account.id).iter().map(words).collect();
+                format!(
+                    "{}  {}  {}{}{}  {}\n",
+                    account.login,
+                    account.id,
+                    if held.is_empty() {
+                        "no role".to_owned()
+                    } else {
+                        held.join(", ")
+                    },
+                    if account.totp { "  one-time codes" } else { "" },
+                    match account.disabled_at {
+                        Some(at) => format!("  disabled since {at}"),
+                        None => String::new(),
+                    },
+                    ui::counted(open(account) as u64, "sessions"),
+                )
+            })
+            .collect()
+    })
+}
+
+async fn change(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    binding: Binding,
+    granted: bool,
+) -> Result<(), EdgeError> {
+    let account = store.account(name).await.map_err(failed)?;
+    let by = store
+        .local_principal(&context.identity)
+        .await
+        .map_err(failed)?;
+    let change = RoleChange {
+        principal: &account.id,
+        binding: binding.clone(),
+        granted,
+        by: &by,
+        bootstrap: false,
+    };
+    let recorded = store
+        .change_role(&change)
+        .await
+        .map_err(|error| match error {
+            RegistryError::People { reason } => {
+                edge::not_allowed(format!("{}: {reason}", account.login))
+            }
+            other => failed(other),
+        })?;
+    let value = json!({
+        "schema": "writ.account/1", "account": shown(&account),
+        "role": role(&binding), "granted": granted, "recorded": recorded.id,
+    });
+    answer(context, &value, || {
+        said(&account, &binding, granted, recorded.id)
+    })
+}
+
+fn said(account: &Account, binding: &Binding, granted: bool, id: EvidenceId) -> String {
+    format!(
+        "{} {} {}, recorded as {}\n",
+        account.login,
+        if granted { "has" } else { "no longer has" },
+        words(binding),
+        id.short()
+    )
+}
+
+async fn disable(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    undo: bool,
+) -> Result<(), EdgeError> {
+    let account = store.account(name).await.map_err(failed)?;
+    store
+        .disable_account(&account, !undo)
+        .await
+        .map_err(failed)?;
+    let account = store.account(name).await.map_err(failed)?;
+    let value = json!({"schema": "writ.account/1", "account": shown(&account)});
+    answer(context, &value, || match undo {
+        true => format!("{} may sign in again\n", account.login),
+        false => format!("{} is disabled; its sessions have ended\n", account.login),
+    })
+}
+
+async fn password(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    reset_codes: bool,
+) -> Result<(), EdgeError> {
+    let account = store.account(name).await.map_err(failed)?;
+    let password = ask(&account.login)?;
+    store
+        .set_password(&account, &password)
+        .await
+        .map_err(failed)?;
+    if reset_codes {
+        store.remove_totp(&account.id).await.map_err(failed)?;
+    }
+    let account = store.account(name).await.map_err(failed)?;
+    let value = json!({"schema": "writ.account/1", "account": shown(&account)});
+    answer(context, &value, || {
+        format!(
+            "new password of {}; its sessions have ended{}\n",
+            account.login,
+            if reset_codes {
+                ", and no one-time code is asked for"
+            } else {
+                ""
+            }
+        )
+    })
+}
+
+fn binding(role: RoleName, service: Option<&String>) -> Binding {
+    Binding {
+        role: match role {
+            RoleName::Developer => Role::Developer,
+            RoleName::Reviewer => Role::Reviewer,
+            RoleName::Compliance => Role::Compliance,
+            RoleName::Auditor => Role::Auditor,
+            RoleName::Operator => Role::Operator,
+            RoleName::Service => Role::Service,
+        },
+        service: service.cloned(),
+    }
+}
+
+fn words(binding: &Binding) -> String {
+    match &binding.service {
+        Some(service) => format!("{} for {}", role_word(binding.role), text::clean(service)),
+        None => role_word(binding.role).to_owned(),
+    }
+}
+
+fn role(binding: &Binding) -> Value {
+    json!({"role": binding.role, "service": binding.service})
+}
+
+fn shown(account: &Account) -> Value {
+    json!({
+        "id": account.id, "name": account.login, "oneTimeCodes": account.totp,
+        "addedAt": account.added_at, "passwordAt": account.password_at,
+        "disabledAt": account.disabled_at, "lockedUntil": account.locked_until,
+    })
+}
+
+/// The password: typed twice unseen at a terminal, else the first line of standard input.
+fn ask(name: &str) -> Result<Zeroizing<String>, EdgeError> {
+    if !std::io::stdin().is_terminal() {
+        return line();
+    }
+    let name = text::clean(name).into_owned();
+    let first = unseen(&format!("New password of {name}: "))?;
+    let second = unseen("Once more: ")?;
+    if first != second {
+        return Err(edge::usage("the two passwords differ; nothing was changed"));
+    }
+    Ok(first)
+}
+
+fn line() -> Result<Zeroizing<String>, EdgeError> {
+    let mut line = Zeroizing::new(String::new());
+    std::io::stdin()
+        .lock()
+        .take(MAX_LINE)
+        .read_line(&mut line)
+        .map_err(|error| edge::usage("no password on standard input").because(error))?;
+    let end = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(end);
+    Ok(line)
+}
+
+fn unseen(prompt: &str) -> Result<Zeroizing<String>, EdgeError> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let failed = |error: std::io::Error| edge::usage("the terminal cannot be used").because(error);
+    let stdin = std::io::stdin();
+    eprint!("{prompt}");
+    std::io::stderr().flush().map_err(failed)?;
+    let before = tcgetattr(&stdin).map_err(|error| failed(error.into()))?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Now, &quiet).map_err(|error| failed(error.into()))?;
+    let read = line();
+    tcsetattr(&stdin, OptionalActions::Now, &before).map_err(|error| failed(error.into()))?;
+    eprintln!();
+    read
+}

@@ -1,0 +1,49 @@
+//! People with accounts: how they prove who they are, and what they may do.
+//!
+//! Accounts and sessions are no evidence: they lie in the ops schema. Which principal has which
+//! role is evidence: every grant and every withdrawal is an entry of the ledger
+//! ([`Store::grant_role`]), and roles are read back from there ([`RoleBook`]).
+
+mod accounts;
+mod duties;
+mod password;
+mod roles;
+mod sealed;
+mod sessions;
+mod sign_in;
+mod totp;
+
+pub use accounts::{Account, MAX_LOGIN};
+pub use duties::{Duty, TOXIC, conflict, overlap};
+pub use password::{MAX_PASSWORD, MIN_PASSWORD};
+pub use roles::{Binding, RoleBook, RoleChange, role_of, role_word};
+pub use sessions::{IDLE, LIFETIME, NewSession, Session, SessionToken};
+pub use sign_in::{ATTEMPTS, LOCK, SignIn};
+pub use totp::{Enrolment, PERIOD};
+
+use crate::error::{RegistryError, Result};
+use crate::ops::Ops;
+use crate::store::Store;
+
+impl Store {
+    pub(crate) fn directory(&self) -> Result<&Ops> {
+        self.ops.as_ref().ok_or_else(|| RegistryError::ReadOnly {
+            path: self.paths.place.clone(),
+            cause: "it has no directory of people; open it for writing once".to_owned(),
+        })
+    }
+}
+
+/// What is wrong with a request about people, and what would be right.
+fn refused(reason: impl Into<String>) -> RegistryError {
+    RegistryError::People {
+        reason: reason.into(),
+    }
+}
+
+/// The token that the forms of a session carry: known to whoever may see the session's pages, and
+/// to nobody who has only the session's digest.
+#[must_use]
+pub fn form_token(key: &[u8; 32], session: &str) -> [u8; 32] {
+    crate::ops::derive(key, session)
+}

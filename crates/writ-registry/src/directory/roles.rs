@@ -1,0 +1,260 @@
+//! Role bindings: entries of the ledger, and what they add up to.
+//!
+//! An entry counts only with the seal that this store's secret made: a key that may hand in
+//! evidence cannot give anybody a role, and an old entry that is handed in again changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use writ_evidence::canonical;
+use writ_evidence::predicate::{Definition, DefinitionKind};
+use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
+use writ_model::{Digest, EvidenceItem, PrincipalId, Role};
+
+use super::{conflict, refused};
+use crate::error::Result;
+use crate::index::query::Query;
+use crate::record::{NewRecord, Recorded};
+use crate::store::Store;
+
+/// Entries that are read at once.
+const PAGE: usize = 64;
+
+/// A role that is held, for one service or for all.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Binding {
+    /// The role.
+    pub role: Role,
+    /// The service that it is limited to; `None`: all.
+    pub service: Option<String>,
+}
+
+/// A grant or a withdrawal.
+#[derive(Debug, Clone)]
+pub struct RoleChange<'a> {
+    /// Who gets or loses it.
+    pub principal: &'a PrincipalId,
+    /// Which role, where.
+    pub binding: Binding,
+    /// Gets it, or loses it.
+    pub granted: bool,
+    /// Who says so.
+    pub by: &'a PrincipalId,
+    /// The first operator of a store, before anybody could approve.
+    pub bootstrap: bool,
+}
+
+/// The content of an entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Content {
+    principal: PrincipalId,
+    role: Role,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+    granted: bool,
+    /// Tells apart what is said twice.
+    nonce: String,
+    /// By whom the store's secret knows its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    seal: String,
+}
+
+/// The word of a role.
+#[must_use]
+pub const fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Developer => "developer",
+        Role::Reviewer => "reviewer",
+        Role::Compliance => "compliance",
+        Role::Auditor => "auditor",
+        Role::Operator => "operator",
+        Role::Service => "service",
+    }
+}
+
+/// The role of a word.
+#[must_use]
+pub fn role_of(word: &str) -> Option<Role> {
+    serde_json::from_value(Value::String(word.to_owned())).ok()
+}
+
+/// Who has which role, as the ledger says. Kept and brought up to date by [`Store::read_roles`].
+#[derive(Debug, Clone, Default)]
+pub struct RoleBook {
+    /// Entries from this index on are not read yet.
+    next: u64,
+    seals: HashSet<String>,
+    held: BTreeMap<PrincipalId, BTreeSet<Binding>>,
+}
+
+impl RoleBook {
+    /// The roles of a principal.
+    #[must_use]
+    pub fn of(&self, principal: &PrincipalId) -> Vec<Binding> {
+        self.held
+            .get(principal)
+            .map(|held| held.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Whether anybody ever had a role.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seals.is_empty()
+    }
+
+    fn apply(&mut self, content: Content) {
+        if !self.seals.insert(content.seal) {
+            return;
+        }
+        let held = self.held.entry(content.principal).or_default();
+        let binding = Binding {
+            role: content.role,
+            service: content.service,
+        };
+        if content.granted {
+            held.insert(binding);
+        } else {
+            held.remove(&binding);
+        }
+    }
+}
+
+impl Store {
+    /// Brings a book up to date with the ledger.
+    ///
+    /// # Errors
+    /// The index or the store's secret cannot be read.
+    pub async fn read_roles(&self, book: &mut RoleBook) -> Result<()> {
+        let key = self.trust.derived_key("role-bindings")?;
+        let mut new = Vec::new();
+        let mut next = book.next;
+        let mut cursor = None;
+        loop {
+            let query = Query {
+                predicate_type: Some(Definition::URI.to_owned()),
+                limit: PAGE,
+                cursor,
+                ..Query::default()
+            };
+            let page = self.evidence(&query).await?;
+            for item in page.items.iter().filter(|item| item.index >= book.next) {
+                next = next.max(item.index + 1);
+                new.extend(content(&key, item));
+            }
+            let known = page.items.iter().any(|item| item.index < book.next);
+            match page.next {
+                Some(older) if !known => cursor = Some(older),
+                _ => break,
+            }
+        }
+        // Newest first from the index, oldest first into the book.
+        for content in new.into_iter().rev() {
+            book.apply(content);
+        }
+        book.next = next;
+        Ok(())
+    }
+
+    /// Records a grant or a withdrawal. What must not be held together is refused.
+    ///
+    /// # Errors
+    /// The grant is toxic or there already, or the store cannot be written.
+    pub async fn change_role(&self, change: &RoleChange<'_>) -> Result<Recorded> {
+        let mut book = RoleBook::default();
+        self.read_roles(&mut book).await?;
+        let held = book.of(change.principal);
+        let Binding { role, service } = &change.binding;
+        let word = role_word(*role);
+        if let Some(service) = service
+            && (service.is_empty() || service.len() > 200 || service.chars().any(char::is_control))
+        {
+            return Err(refused("a service's name has 1 to 200 bytes"));
+        }
+        match (change.granted, held.contains(&change.binding)) {
+            (true, true) => return Err(refused(format!("has the role {word} already"))),
+            (false, false) => {
+                return Err(refused(format!(
+                    "does not have the role {word}{}",
+                    limited(service.as_deref())
+                )));
+            }
+            _ => {}
+        }
+        if change.granted
+            && let Some(why) = conflict(&held, *role, service.as_deref())
+        {
+            return Err(refused(why));
+        }
+        let mut nonce = [0_u8; 16];
+        getrandom::fill(&mut nonce).map_err(|e| refused(format!("no random numbers: {e}")))?;
+        let mut content = Content {
+            principal: change.principal.clone(),
+            role: *role,
+            service: service.clone(),
+            granted: change.granted,
+            nonce: hex::encode(nonce),
+            seal: String::new(),
+        };
+        content.seal = seal(&self.trust.derived_key("role-bindings")?, &content);
+        let now = self.now();
+        let digest = Digest::of(content.seal.as_bytes());
+        let name = format!(
+            "{word}{} of {}",
+            limited(service.as_deref()),
+            change.principal
+        );
+        let definition = Definition {
+            kind: DefinitionKind::Role,
+            name: name.clone(),
+            digest,
+            previous: None,
+            // What binds a principal is not evidence about a service.
+            service: None,
+            environment: None,
+            author: Some(change.by.clone()),
+            approvals: Vec::new(),
+            effective_at: Some(now),
+            content: Some(json!(content)),
+            file: None,
+            bootstrap: change.bootstrap,
+            observed_at: now,
+        };
+        let mut subject = ResourceDescriptor::sha256(name, digest);
+        subject
+            .annotations
+            .insert("kind".to_owned(), Value::String("definition".to_owned()));
+        let payload = Statement::new(vec![subject], definition)
+            .to_payload()
+            .map_err(|e| refused(e.to_string()))?;
+        self.record(NewRecord::payload(payload)).await
+    }
+}
+
+fn limited(service: Option<&str>) -> String {
+    service.map_or(String::new(), |service| format!(" for {service}"))
+}
+
+/// What a role entry says, when this store made it.
+fn content(key: &[u8; 32], item: &EvidenceItem) -> Option<Content> {
+    if item.facts.get("kind")?.as_str() != Some("role") {
+        return None;
+    }
+    let content: Content = serde_json::from_value(item.facts.get("content")?.clone()).ok()?;
+    let mut bare = content.clone();
+    bare.seal = String::new();
+    let expected = seal(key, &bare);
+    let differences = expected
+        .bytes()
+        .zip(content.seal.bytes())
+        .fold(0_u8, |sum, (a, b)| sum | (a ^ b));
+    (differences == 0 && expected.len() == content.seal.len()).then_some(content)
+}
+
+/// HMAC over the content without a seal.
+fn seal(key: &[u8; 32], content: &Content) -> String {
+    let bytes = canonical::to_vec(content).unwrap_or_default();
+    hex::encode(crate::ops::derive(key, &String::from_utf8_lossy(&bytes)))
+}

@@ -1,0 +1,268 @@
+//! Accounts, sessions and roles.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use writ_ledger::Clock;
+use writ_model::{Assurance, PrincipalId, Role, Span};
+use writ_registry::directory::{
+    ATTEMPTS, Binding, IDLE, LIFETIME, LOCK, NewSession, RoleBook, RoleChange, SignIn,
+};
+use writ_registry::{NewRecord, RegistryError, Store, StoreOptions};
+
+#[derive(Debug)]
+struct Hand(AtomicI64);
+
+impl Hand {
+    fn pass(&self, span: Span) {
+        self.0.fetch_add(span.micros(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Hand {
+    fn now_micros(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+const PASSWORD: &str = "correct horse battery";
+
+async fn store(place: &std::path::Path) -> (Store, Arc<Hand>) {
+    let clock = Arc::new(Hand(AtomicI64::new(1_790_000_000_000_000)));
+    let options = StoreOptions::new(place.join("trust"))
+        .create()
+        .clock(clock.clone());
+    (
+        Store::open(place.join("store"), options).await.unwrap(),
+        clock,
+    )
+}
+
+async fn known(store: &Store, name: &str, password: &str) -> bool {
+    matches!(
+        store.sign_in(name, password, "").await.unwrap(),
+        SignIn::Known(..)
+    )
+}
+
+#[tokio::test]
+async fn an_account_waits_after_too_many_attempts() {
+    let place = tempfile::tempdir().unwrap();
+    let (store, clock) = store(place.path()).await;
+    assert!(!store.has_accounts().await.unwrap());
+    store.add_account("Ada", PASSWORD).await.unwrap();
+    assert!(store.has_accounts().await.unwrap());
+    assert!(matches!(
+        store.add_account("ada", PASSWORD).await,
+        Err(RegistryError::People { .. })
+    ));
+    assert!(known(&store, "ADA ", PASSWORD).await);
+    assert!(!known(&store, "bob", PASSWORD).await);
+    for _ in 0..ATTEMPTS {
+        assert!(!known(&store, "ada", "wrong horse battery").await);
+    }
+    assert!(!known(&store, "ada", PASSWORD).await);
+    clock.pass(LOCK);
+    assert!(known(&store, "ada", PASSWORD).await);
+    let account = store.account("ada").await.unwrap();
+    store.disable_account(&account, true).await.unwrap();
+    assert!(!known(&store, "ada", PASSWORD).await);
+    store.disable_account(&account, false).await.unwrap();
+    assert!(known(&store, "ada", PASSWORD).await);
+    assert!(!known(&store, "", "").await);
+    assert!(!known(&store, "ada", &"x".repeat(1 << 20)).await);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_it_should() {
+    let place = tempfile::tempdir().unwrap();
+    let (store, clock) = store(place.path()).await;
+    let id = store.add_account("ada", PASSWORD).await.unwrap();
+    let begin = async || {
+        let new = NewSession {
+            account: &id,
+            assurance: Assurance::Password,
+            agent: "browser\n",
+        };
+        store.begin_session(&new).await.unwrap()
+    };
+    let open = async |token: &str| store.session(token).await.unwrap();
+    let token = begin().await;
+    let (session, account) = open(token.reveal()).await.unwrap();
+    assert_eq!(
+        (account.login.as_str(), session.agent.as_str()),
+        ("ada", "browser")
+    );
+    assert_ne!(session.id, token.reveal());
+    assert!(open(&session.id).await.is_none(), "the digest is no token");
+    for bad in ["", "x", "../..", &"0".repeat(64)] {
+        assert!(open(bad).await.is_none());
+    }
+    // Used again and again, it ends at the latest after its lifetime.
+    let mut passed = Span::from_secs(0);
+    while passed < LIFETIME {
+        assert!(open(token.reveal()).await.is_some(), "{passed:?}");
+        clock.pass(Span::from_secs(3_600));
+        passed = Span::from_micros(passed.micros() + 3_600_000_000);
+    }
+    assert!(open(token.reveal()).await.is_none());
+    // Not used, it ends sooner.
+    let idle = begin().await;
+    clock.pass(IDLE);
+    assert!(open(idle.reveal()).await.is_none());
+    // Revoked, it ends at once; of somebody else it cannot be revoked.
+    let (one, other) = (begin().await, begin().await);
+    let (session, _) = open(one.reveal()).await.unwrap();
+    let stranger = PrincipalId("p_stranger".to_owned());
+    assert_eq!(
+        store
+            .revoke_session(&session.id, Some(&stranger))
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        store.revoke_session(&session.id, Some(&id)).await.unwrap(),
+        1
+    );
+    assert!(open(one.reveal()).await.is_none());
+    assert!(open(other.reveal()).await.is_some());
+    let account = store.account("ada").await.unwrap();
+    store
+        .set_password(&account, "another horse battery")
+        .await
+        .unwrap();
+    assert!(
+        open(other.reveal()).await.is_none(),
+        "a new password ends all"
+    );
+    // A copy of the ops schema keeps accounts, and no session comes back.
+    let last = begin().await;
+    let backup = place.path().join("backup");
+    store
+        .backup(
+            &backup,
+            writ_registry::backup::BackupOptions::default(),
+            &mut |_, _, _| {},
+        )
+        .await
+        .unwrap();
+    assert!(open(last.reveal()).await.is_some());
+    let options = writ_registry::backup::RestoreOptions {
+        clock: clock.clone(),
+        ..writ_registry::backup::RestoreOptions::new(place.path().join("trust"))
+    };
+    let to = place.path().join("restored");
+    writ_registry::backup::restore(&backup, &to, &options, &mut |_, _, _| {})
+        .await
+        .unwrap();
+    let restored = Store::open(
+        &to,
+        StoreOptions::new(place.path().join("trust")).clock(clock),
+    )
+    .await
+    .unwrap();
+    assert_eq!(restored.accounts().await.unwrap().len(), 1);
+    assert!(restored.session(last.reveal()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn one_time_codes_are_asked_for_once_they_are_confirmed() {
+    let place = tempfile::tempdir().unwrap();
+    let (store, _clock) = store(place.path()).await;
+    let id = store.add_account("ada", PASSWORD).await.unwrap();
+    assert_eq!(store.totp_enrolment(&id, "ada").await.unwrap(), None);
+    store.begin_totp(&id).await.unwrap();
+    let waiting = store.totp_enrolment(&id, "ada").await.unwrap().unwrap();
+    assert!(waiting.uri.contains(&waiting.secret) && waiting.secret.len() == 32);
+    assert!(!store.confirm_totp(&id, "000000x").await.unwrap());
+    assert!(known(&store, "ada", PASSWORD).await, "not confirmed yet");
+    // The secret never lies in the database as it is.
+    let ops = std::fs::read(place.path().join("store").join("ops.sqlite")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&ops);
+    assert!(!text.contains(&waiting.secret));
+}
+
+#[tokio::test]
+async fn roles_are_what_the_ledger_says() {
+    let place = tempfile::tempdir().unwrap();
+    let (store, clock) = store(place.path()).await;
+    let ada = store.add_account("ada", PASSWORD).await.unwrap();
+    let bob = store.add_account("bob", PASSWORD).await.unwrap();
+    let everywhere = |role| Binding {
+        role,
+        service: None,
+    };
+    let change = async |principal, binding: Binding, granted| {
+        let change = RoleChange {
+            principal,
+            binding,
+            granted,
+            by: &ada,
+            bootstrap: false,
+        };
+        store.change_role(&change).await
+    };
+    let mut kept = RoleBook::default();
+    store.read_roles(&mut kept).await.unwrap();
+    assert!(kept.is_empty());
+    let granted = change(&bob, everywhere(Role::Operator), true)
+        .await
+        .unwrap();
+    store.read_roles(&mut kept).await.unwrap();
+    assert_eq!(kept.of(&bob), [everywhere(Role::Operator)]);
+    assert_eq!(kept.of(&ada), []);
+    let refused = change(&bob, everywhere(Role::Auditor), true)
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("no hand in"), "{refused}");
+    assert!(
+        change(&bob, everywhere(Role::Operator), true)
+            .await
+            .is_err()
+    );
+    clock.pass(Span::from_secs(1));
+    change(&bob, everywhere(Role::Operator), false)
+        .await
+        .unwrap();
+    assert!(
+        change(&bob, everywhere(Role::Operator), false)
+            .await
+            .is_err()
+    );
+    store.read_roles(&mut kept).await.unwrap();
+    assert_eq!(kept.of(&bob), []);
+    // What granted it once, signed and recorded anew, grants nothing.
+    let record = store.get(&granted.id.to_string()).await.unwrap();
+    let mut statement = serde_json::to_value(&record.statement).unwrap();
+    let again = |statement: &serde_json::Value| {
+        NewRecord::payload(writ_evidence::canonical::to_vec(statement).unwrap())
+    };
+    statement["predicate"]["observedAt"] = "2026-01-01T00:00:00Z".into();
+    store.record(again(&statement)).await.unwrap();
+    // Nor does one with another principal or without a seal.
+    statement["predicate"]["content"]["principal"] = ada.0.clone().into();
+    store.record(again(&statement)).await.unwrap();
+    statement["predicate"]["content"]["seal"] = "".into();
+    store.record(again(&statement)).await.unwrap();
+    for i in 0..70 {
+        let service = Some(format!("service-{i}"));
+        change(
+            &ada,
+            Binding {
+                role: Role::Developer,
+                service,
+            },
+            true,
+        )
+        .await
+        .unwrap();
+    }
+    store.read_roles(&mut kept).await.unwrap();
+    let mut fresh = RoleBook::default();
+    store.read_roles(&mut fresh).await.unwrap();
+    for book in [&kept, &fresh] {
+        assert_eq!(book.of(&bob), []);
+        assert_eq!(book.of(&ada).len(), 70);
+    }
+}

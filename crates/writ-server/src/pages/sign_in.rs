@@ -1,0 +1,183 @@
+//! `/sign-in` and `/sign-out`: a form that needs no script. Whatever is wrong with an attempt, the
+//! answer is the same.
+
+use std::net::SocketAddr;
+
+use axum::Form;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use writ_registry::directory::{ATTEMPTS, LOCK, MAX_LOGIN, MAX_PASSWORD, NewSession, SignIn};
+
+use crate::access::people::{cookie_name, session_cookie};
+use crate::access::tries::{WINDOW, address};
+use crate::access::{Principal, Via};
+use crate::http::ask::{cookie, theme};
+use crate::http::{Code, Problem, Query};
+use crate::parts::{form, frame};
+use crate::paths;
+use crate::state::Shared;
+
+/// What the address carries.
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
+pub struct SignInQuery {
+    /// Where to go afterwards.
+    #[serde(default)]
+    next: String,
+}
+
+/// What the form sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempt {
+    name: String,
+    password: String,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    next: String,
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Attempt(..)")
+    }
+}
+
+/// Shows the form.
+///
+/// # Errors
+/// The query cannot be understood.
+pub async fn show(
+    principal: Principal,
+    headers: HeaderMap,
+    Query(query): Query<SignInQuery>,
+) -> Result<Response, Problem> {
+    let next = paths::local(&query.next);
+    if principal.via != Via::Nobody {
+        return Ok(Redirect::to(next).into_response());
+    }
+    Ok(page(&principal, &headers, next, None).into_response())
+}
+
+/// Judges an attempt and begins a session with a token of its own.
+///
+/// # Errors
+/// There were too many attempts from this address, or the store cannot be used.
+pub async fn enter(
+    State(state): State<Shared>,
+    peer: Option<axum::Extension<ConnectInfo<SocketAddr>>>,
+    principal: Principal,
+    headers: HeaderMap,
+    Form(attempt): Form<Attempt>,
+) -> Result<Response, Problem> {
+    let next = paths::local(&attempt.next);
+    if principal.via == Via::Local {
+        return Ok(Redirect::to(next).into_response());
+    }
+    let peer = peer.map(|peer| peer.0.0);
+    let from = address(&headers, peer, state.config.behind_proxy);
+    if !state.people.tries.admit(from, state.store.now()) {
+        tracing::warn!(%from, "too many attempts to sign in");
+        return Err(Problem::new(
+            Code::TooOften,
+            "too many attempts to sign in came from this address",
+        )
+        .fix(format!("Wait {} and try again", WINDOW.human())));
+    }
+    let judged = state
+        .store
+        .sign_in(&attempt.name, &attempt.password, &attempt.code)
+        .await?;
+    let SignIn::Known(account, assurance) = judged else {
+        tracing::warn!(%from, "an attempt to sign in was refused");
+        let wrong = "The name, the password or the one-time code is not right.";
+        let page = page(&principal, &headers, next, Some(wrong));
+        return Ok((StatusCode::UNAUTHORIZED, page).into_response());
+    };
+    state.people.tries.succeeded(from);
+    // What the browser brought is over: nobody goes on with a session that was put there.
+    if let Some(before) = cookie(&headers, cookie_name(&state.config))
+        && let Some((session, _)) = state.store.session(before).await?
+    {
+        state.store.revoke_session(&session.id, None).await?;
+    }
+    let agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let token = state
+        .store
+        .begin_session(&NewSession {
+            account: &account.id,
+            assurance,
+            agent,
+        })
+        .await?;
+    tracing::info!(principal = %account.id, %from, "signed in");
+    redirect(next, &session_cookie(&state.config, Some(&token)))
+}
+
+/// Ends the session.
+///
+/// # Errors
+/// The store cannot be used.
+pub async fn leave(State(state): State<Shared>, principal: Principal) -> Result<Response, Problem> {
+    if let Some(browser) = &principal.browser {
+        state
+            .store
+            .revoke_session(&browser.session, Some(&principal.id))
+            .await?;
+        tracing::info!(principal = %principal.id, "signed out");
+    }
+    redirect("/sign-in", &session_cookie(&state.config, None))
+}
+
+/// Goes there with a cookie.
+pub(super) fn redirect(there: &str, cookie: &str) -> Result<Response, Problem> {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    for (name, value) in [(header::LOCATION, there), (header::SET_COOKIE, cookie)] {
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| Problem::new(Code::Body, "the address to go to cannot be used"))?;
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}
+
+fn page(principal: &Principal, headers: &HeaderMap, next: &str, wrong: Option<&str>) -> Markup {
+    let body = html! {
+        h1 { "Sign in" }
+        @if let Some(wrong) = wrong {
+            div.card.fail role="alert" {
+                p { strong { (wrong) } }
+                p.sub {
+                    "After " (ATTEMPTS) " attempts an account waits " (LOCK.human())
+                    ". An operator sets a new password: writ server account password NAME."
+                }
+            }
+        }
+        form.sheet-form action="/sign-in" method="post" {
+            (form::token(principal))
+            input type="hidden" name="next" value=(next);
+            span.field {
+                label for="name" { "Name" }
+                input id="name" name="name" type="text" autocomplete="username" autocapitalize="none"
+                    spellcheck="false" maxlength=(MAX_LOGIN) required autofocus;
+            }
+            span.field {
+                label for="password" { "Password" }
+                input id="password" name="password" type="password" autocomplete="current-password"
+                    maxlength=(MAX_PASSWORD) required;
+            }
+            span.field {
+                label for="code" { "One-time code, if you use them" }
+                input id="code" name="code" type="text" inputmode="numeric" autocomplete="one-time-code"
+                    pattern="[0-9]{6}" maxlength="6";
+            }
+            button.btn.primary type="submit" { "Sign in" }
+        }
+    };
+    frame::bare(theme(headers), "Sign in", &body)
+}
