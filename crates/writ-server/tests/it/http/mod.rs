@@ -1,6 +1,7 @@
 //! `writ serve` over real connections.
 
 mod demo;
+mod guarded;
 mod intake;
 mod people;
 mod people_matrix;

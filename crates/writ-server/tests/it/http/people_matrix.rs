@@ -5,7 +5,7 @@ use writ_model::Role;
 use writ_server::access::{Action, roles};
 use writ_server::routes::ROUTES;
 
-use super::people::Guarded;
+use super::guarded::{Guarded, PASSWORD, cookie};
 
 /// A path with something in place of its parameters.
 fn filled(path: &str) -> String {
@@ -21,8 +21,8 @@ async fn every_role_on_every_route() {
     let guarded = Guarded::new(&people, |_| {}).await;
     let mut cookies: Vec<(Option<Role>, String)> = vec![(None, String::new())];
     for (name, role) in people {
-        let answer = guarded.attempt(name, super::people::PASSWORD).await;
-        cookies.push((Some(role), super::people::cookie(&answer)));
+        let answer = guarded.attempt(name, PASSWORD).await;
+        cookies.push((Some(role), cookie(&answer)));
     }
     for route in ROUTES {
         for (role, cookie) in &cookies {
