@@ -47,7 +47,7 @@ pub enum ServerCommand {
 pub enum AccountCommand {
     /// Make an account; the password comes from the terminal or from standard input.
     #[command(
-        after_help = "Examples:\n  writ server account add ada --role operator        the first account of a store\n  writ server account add bob --role developer --service payments-api < password.txt"
+        after_help = "Examples:\n  writ server account add ada --role operator        the first account of a store\n  writ server account add bob --role developer --for payments-api < password.txt"
     )]
     Add {
         /// Name to sign in with.
@@ -57,14 +57,14 @@ pub enum AccountCommand {
         #[arg(long, value_name = "ROLE")]
         role: RoleName,
         /// Limit the role to one service.
-        #[arg(long, value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
-        service: Option<String>,
+        #[arg(long = "for", value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
+        limit: Option<String>,
     },
     /// List accounts with their roles and sessions.
     List,
     /// Grant or revoke a role; recorded in the ledger.
     #[command(
-        after_help = "Examples:\n  writ server account role ada --grant reviewer\n  writ server account role bob --revoke developer --service payments-api"
+        after_help = "Examples:\n  writ server account role ada --grant reviewer\n  writ server account role bob --revoke developer --for payments-api"
     )]
     Role {
         /// The account.
@@ -82,8 +82,8 @@ pub enum AccountCommand {
         #[arg(long, value_name = "ROLE")]
         revoke: Option<RoleName>,
         /// The service that the role is limited to.
-        #[arg(long, value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
-        service: Option<String>,
+        #[arg(long = "for", value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
+        limit: Option<String>,
     },
     /// Disable an account and end its sessions at once.
     Disable {

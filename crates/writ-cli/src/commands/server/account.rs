@@ -26,22 +26,20 @@ const MAX_LINE: u64 = 4_096;
 pub(super) async fn run(context: &Context, command: &AccountCommand) -> Result<(), EdgeError> {
     let store = store::open(context).await?;
     match command {
-        AccountCommand::Add {
-            name,
-            role,
-            service,
-        } => add(context, &store, name, binding(*role, service.as_ref())).await?,
+        AccountCommand::Add { name, role, limit } => {
+            add(context, &store, name, binding(*role, limit.as_ref())).await?
+        }
         AccountCommand::List => list(context, &store).await?,
         AccountCommand::Role {
             name,
             grant,
             revoke,
-            service,
+            limit,
         } => {
             let Some(role) = grant.or(*revoke) else {
                 return Err(edge::usage("--grant ROLE or --revoke ROLE says what to do"));
             };
-            let binding = binding(role, service.as_ref());
+            let binding = binding(role, limit.as_ref());
             change(context, &store, name, binding, grant.is_some()).await?;
         }
         AccountCommand::Disable { name, undo } => disable(context, &store, name, *undo).await?,
