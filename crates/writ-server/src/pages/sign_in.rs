@@ -15,7 +15,8 @@ use crate::access::people::{cookie_name, session_cookie};
 use crate::access::tries::{WINDOW, address};
 use crate::access::{Principal, Via};
 use crate::http::ask::{cookie, theme};
-use crate::http::{Code, Problem, Query};
+use crate::http::{Ask, Code, Problem, Query};
+use crate::parts::frame::{Head, Section};
 use crate::parts::{form, frame};
 use crate::paths;
 use crate::state::Shared;
@@ -51,15 +52,28 @@ impl std::fmt::Debug for Attempt {
 /// # Errors
 /// The query cannot be understood.
 pub async fn show(
-    principal: Principal,
+    ask: Ask,
     headers: HeaderMap,
     Query(query): Query<SignInQuery>,
 ) -> Result<Response, Problem> {
     let next = paths::local(&query.next);
-    if principal.via != Via::Nobody {
-        return Ok(Redirect::to(next).into_response());
+    match ask.principal.via {
+        Via::Nobody => Ok(page(&ask.principal, &headers, next, None).into_response()),
+        Via::Local => {
+            let about =
+                "This server has no accounts: who reaches it on its own machine is its operator.";
+            let mut head = Head::new(Section::Elsewhere, "Sign in", about);
+            head.forms = false;
+            let body = html! {
+                article.card {
+                    p { "The first account is the operator's; from then on everybody signs in." }
+                    p { code { "writ server account add NAME --role operator" } }
+                }
+            };
+            frame::page(&ask, &head, &body).await
+        }
+        _ => Ok(Redirect::to(next).into_response()),
     }
-    Ok(page(&principal, &headers, next, None).into_response())
 }
 
 /// Judges an attempt and begins a session with a token of its own.

@@ -129,7 +129,7 @@ pub async fn page(ask: &Ask, head: &Head, body: &Markup) -> Result<Response, Pro
 /// A page without rail and counts: for who is not signed in.
 #[must_use]
 pub fn bare(theme: Option<Theme>, title: &str, body: &Markup) -> Markup {
-    html! {
+    let page = html! {
         (DOCTYPE)
         html lang="en" data-theme=[theme.map(Theme::word)] {
             head {
@@ -148,7 +148,8 @@ pub fn bare(theme: Option<Theme>, title: &str, body: &Markup) -> Markup {
                 }
             }
         }
-    }
+    };
+    PreEscaped(document_visible(page.into_string()))
 }
 
 /// The page as markup, from what is given. Whatever a report says, characters that hide their
