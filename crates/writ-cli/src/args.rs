@@ -3,6 +3,8 @@
 //! Verbs for what people do every day, nouns with verbs for what people manage. No flag states a
 //! verdict: there is no `--force`, no `--skip` and no `--compliant`.
 
+mod hold;
+mod init;
 mod key;
 mod ledger;
 mod search;
@@ -20,6 +22,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use writ_model::{Digest, Span, Timestamp};
 use writ_render::Format;
 
+pub use hold::{HoldCommand, PlaceArgs};
+pub use init::{CiSystem, InitArgs};
 pub use key::{ImportArgs, KeyCommand, KeySource, NewArgs, RotateArgs};
 pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
 pub use search::SearchArgs;
@@ -58,6 +62,7 @@ Manage
   hook        install or uninstall the git hook
   server      back up, restore or reindex a store; accounts
   key         list, make, rotate, revoke, import or export keys
+  hold        place, list or release legal holds
   spool       list, deliver, export or import evidence that waits for its store
   ledger      prove entries, gather cosignatures, publish or follow a log
   witness     remember other logs and cosign what extends them
@@ -251,6 +256,9 @@ pub enum Command {
     /// Care for a store: back it up, restore it, accept a loss.
     #[command(subcommand)]
     Server(ServerCommand),
+    /// Place, list or release legal holds.
+    #[command(subcommand)]
+    Hold(HoldCommand),
     /// List, make, rotate, revoke, import or export keys.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -303,36 +311,6 @@ pub enum Command {
         after_help = "Examples:\n  writ demo\n  writ demo --dir /tmp/writ-demo\n  writ demo --no-install"
     )]
     Demo(DemoArgs),
-}
-
-/// `writ init`
-#[derive(Debug, Args)]
-pub struct InitArgs {
-    /// Profile to request.
-    #[arg(long, default_value = "startup", value_parser = NonEmptyStringValueParser::new())]
-    pub profile: String,
-    /// CI system to write a job for [default: detected].
-    #[arg(long, value_enum)]
-    pub ci: Option<CiSystem>,
-    /// Do not install the git hook.
-    #[arg(long)]
-    pub no_hook: bool,
-    /// Print what would be written and change nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// CI systems for which `init` writes a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CiSystem {
-    /// `.gitlab-ci.yml`
-    Gitlab,
-    /// `.github/workflows/writ.yml`
-    Github,
-    /// `Jenkinsfile`
-    Jenkins,
-    /// No job.
-    None,
 }
 
 /// `writ check`

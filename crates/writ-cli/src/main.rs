@@ -43,6 +43,7 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Ledger(command)) => block_on(commands::ledger::run(context, command)),
         Some(Command::Witness(args)) => block_on(commands::witness::run(context, args)),
         Some(Command::Server(command)) => block_on(commands::server::run(context, command)),
+        Some(Command::Hold(command)) => block_on(commands::hold::run(context, command)),
         Some(Command::Key(command)) => block_on(commands::key::run(context, command)),
         Some(Command::Serve(args)) => block_on(commands::serve::run(context, args)),
         Some(Command::Spool(command)) => block_on(commands::spool::run(context, command)),

@@ -71,7 +71,7 @@ pub fn registry_error(error: &RegistryError) -> EdgeError {
         | RegistryError::NoEntry { .. }
         | RegistryError::NotFound(_) => edge::usage(text),
         RegistryError::People { .. } => edge::usage(text),
-        RegistryError::Exemption { .. } => edge::not_allowed(text),
+        RegistryError::Exemption { .. } | RegistryError::Hold { .. } => edge::not_allowed(text),
         RegistryError::KeyChange { problem, remedy } => {
             edge::usage(problem.clone()).try_this(*remedy)
         }

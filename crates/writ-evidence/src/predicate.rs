@@ -16,6 +16,7 @@ mod definition;
 mod deployment;
 mod disposal;
 mod exemption;
+mod hold;
 mod key;
 mod openvex;
 mod probe;
@@ -47,6 +48,7 @@ pub use disposal::Disposal;
 pub use exemption::{
     Exemption, ExemptionAnswer, ExemptionExpiry, ExemptionGrant, ExemptionRequest,
 };
+pub use hold::{Hold, HoldAnswer, HoldPlacement};
 pub use key::{KeyAction, KeyStatement, ReplacedKey};
 pub use openvex::{OpenVex, VexJustification, VexStatement, VexStatus, VexVulnerability};
 pub use probe::Probe;
@@ -184,6 +186,7 @@ pub const PREDICATES: &[PredicateType] = &[
     row::<AccessReview>("access-review", &[For::AccessReview]),
     row::<ReportStatement>("report", &[For::AuditLog]),
     row::<Disposal>("disposal", &[For::Retention]),
+    row::<Hold>("hold", &[For::AuditLog]),
     row::<Reference>("reference", &[]),
     row::<SlsaProvenance>("slsa-provenance", &[For::Provenance]),
     row::<VerificationSummary>(

@@ -176,6 +176,14 @@ pub enum RegistryError {
         /// Why it was denied.
         reason: String,
     },
+    /// A rule of legal holds was broken.
+    #[error("hold {number}: {reason}")]
+    Hold {
+        /// `LH-n`.
+        number: String,
+        /// Why it was denied.
+        reason: String,
+    },
     /// An id prefix that is too short or not hexadecimal.
     #[error("'{0}' is not an id: give ev_, dec_ or wr_ and at least 8 hexadecimal digits")]
     NotAnId(String),

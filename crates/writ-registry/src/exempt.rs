@@ -208,7 +208,7 @@ impl Store {
 }
 
 /// An account of this machine: anybody at that keyboard.
-fn local(principal: &PrincipalId) -> Actor {
+pub(crate) fn local(principal: &PrincipalId) -> Actor {
     Actor {
         principal: principal.clone(),
         role: None,

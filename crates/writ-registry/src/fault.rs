@@ -26,6 +26,9 @@ pub const KEY_POINTS: &[&str] = &[
     "key.done",
 ];
 
+/// The points of a hold that is placed or released.
+pub const HOLD_POINTS: &[&str] = &["hold.recorded", "hold.applied"];
+
 /// The points of putting one statement with a file into a spool.
 pub const SPOOL_POINTS: &[&str] = &[
     "spool.start",

@@ -21,6 +21,7 @@ mod exempt;
 pub mod fault;
 pub mod findings;
 mod held;
+pub mod hold;
 mod index;
 mod item;
 mod keep;

@@ -134,6 +134,9 @@ impl Store {
         }
         if !store.options.rebuilding {
             store.believe().await?;
+            if !store.options.read_only {
+                store.settle_holds().await?;
+            }
             // A change of keys that a crash left half-done is met again, and reported, by the next record.
             let _ = store.finish_change().await;
         }

@@ -4,13 +4,15 @@
 //! most bytes in the locker that nothing refers to. After it a crash loses nothing: the index
 //! takes up from its position at the next opening.
 
+mod shape;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use writ_evidence::dsse::IN_TOTO_PAYLOAD_TYPE;
 use writ_evidence::key::{KeyId, Signer};
-use writ_evidence::predicate::{KeyAction, KeyStatement, PredicateType};
+use writ_evidence::predicate::KeyStatement;
 use writ_evidence::reference::{Holds, MAX_LOGGED_ENVELOPE_BYTES, Reference, STATEMENT_MEDIA_TYPE};
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
 use writ_evidence::{Envelope, canonical, dsse};
@@ -19,10 +21,13 @@ use writ_model::{Digest, EvidenceId, Span, Timestamp};
 
 use crate::error::{RegistryError, Result};
 use crate::fault;
-use crate::item::{OWN, Reader, projected};
+use crate::item::{Reader, projected};
 use crate::keep::{Binding, Keeper, blobs_of};
 use crate::log::{NewEntry, entry_key};
 use crate::store::Store;
+
+pub(crate) use shape::validate;
+use shape::{digest_of, only_bound};
 
 /// The time that an append may take: a key that ends sooner signs nothing any more.
 const APPEND_TIME: Span = Span::from_secs(5);
@@ -167,7 +172,11 @@ impl Store {
             self.finish_change().await?;
             self.heed_keys().await?;
             self.settle_keys().await?;
-            self.record_all(records, false).await
+            let recorded = self.record_all(records, false).await?;
+            // What a hold covers is held when this returns; when it cannot be, recording the same again
+            // does it.
+            self.settle_holds().await?;
+            Ok(recorded)
         })
         .await
     }
@@ -583,47 +592,4 @@ struct CheckedRecord {
     payload: Vec<u8>,
     statement: Option<Statement<serde_json::Value>>,
     observed_at: Timestamp,
-}
-
-/// Predicates that Writ knows must have their shape; of its own it must know them.
-pub(crate) fn validate(
-    statement: &Statement<serde_json::Value>,
-) -> std::result::Result<(), String> {
-    let kind = statement.predicate_type.as_str();
-    if kind == Reference::URI {
-        return Ok(());
-    }
-    match PredicateType::find(kind) {
-        Some(known) => (known.check)(&statement.predicate)
-            .map_err(|e| format!("predicate {}: {e}", known.name)),
-        None if kind.starts_with(OWN) => Err(format!(
-            "'{kind}' is not a predicate that this version of Writ knows"
-        )),
-        None => Ok(()),
-    }
-}
-
-/// A change of keys is recorded together with `trust.toml`, never alone: whoever may record evidence
-/// must not be able to say that a key is trusted, or not. What may be handed in is whose job a key is.
-fn only_bound(statement: &Statement<serde_json::Value>) -> std::result::Result<(), String> {
-    let key: Statement<KeyStatement> = statement.clone().into_typed().map_err(|e| e.to_string())?;
-    match key.predicate.action {
-        KeyAction::Bind => Ok(()),
-        _ => Err("keys are changed with writ key, not by evidence that is handed in".to_owned()),
-    }
-}
-
-fn digest_of(path: &std::path::Path) -> Result<Digest> {
-    use sha2::Digest as _;
-    let mut file = File::open(path).map_err(|e| RegistryError::io("read", path, e))?;
-    let mut hash = sha2::Sha256::new();
-    let mut buffer = vec![0_u8; 1 << 16];
-    loop {
-        let read = std::io::Read::read(&mut file, &mut buffer)
-            .map_err(|e| RegistryError::io("read", path, e))?;
-        if read == 0 {
-            return Ok(Digest::from_bytes(hash.finalize().into()));
-        }
-        hash.update(&buffer[..read]);
-    }
 }

@@ -6,6 +6,7 @@
 //! evidence. The index comes last: it is only a projection, so a difference is repaired by
 //! rebuilding it.
 
+mod entries;
 mod file;
 mod receipt;
 
@@ -14,25 +15,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use writ_evidence::Envelope;
-use writ_evidence::key::{KeyId, Refusal};
 use writ_ledger::{LedgerError, SignedCheckpoint};
 use writ_locker::{Locker, ProblemKind};
-use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
+use writ_model::{Digest, EvidenceId, LedgerHead};
 
 use crate::config::{LedgerConfig, StoreConfig};
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
 use crate::index::home::Home;
-use crate::item::{Reader, projected};
+use crate::item::Reader;
 use crate::keys::Retracted;
-use crate::keys::history::KeyLog;
 use crate::log::{self, Log, LogView};
 use crate::open::{open_locker, open_ops, trusted_head};
 use crate::store::{Store, StoreOptions};
 use crate::trust::Trust;
 use crate::witnessed::{self, Witnessed};
 
+pub(crate) use entries::{Found, check_entry};
 pub use file::{Checked, FileCheck, verify_file};
 pub use receipt::{ReceiptTrust, verify_receipt};
 
@@ -462,99 +461,6 @@ fn check_entries(
         });
     }
     Ok(())
-}
-
-/// What entries show.
-#[derive(Default)]
-pub(crate) struct Found {
-    failures: Vec<Failure>,
-    /// Entries by a revoked key: when the ledger revokes it later they are retracted, else refused.
-    revoked: Vec<(KeyId, Retracted, Failure)>,
-    keys: KeyLog,
-}
-
-impl Found {
-    /// What is wrong, and what no longer counts.
-    pub(crate) fn judged(self) -> (Vec<Failure>, Vec<Retracted>, KeyLog) {
-        let (mut failures, mut retracted) = (self.failures, Vec::new());
-        for (key, entry, failure) in self.revoked {
-            // Recorded before anybody knew, or past the door?
-            match self.keys.revokes_after(key, entry.entry) {
-                true => retracted.push(entry),
-                false => failures.push(failure),
-            }
-        }
-        failures.sort_by_key(|failure| failure.entry);
-        (failures, retracted, self.keys)
-    }
-}
-
-pub(crate) fn check_entry(
-    reader: &Reader,
-    locker: &dyn Locker,
-    stored: &[Digest],
-    log: &dyn Log,
-    index: u64,
-    entry: writ_ledger::Entry<'_>,
-    found: &mut Found,
-) {
-    let at = Timestamp::from_micros(entry.recorded_at);
-    let failure = |file: PathBuf, id, problem: String, remedy: &str| Failure {
-        file,
-        entry: Some(index),
-        id,
-        bytes: None,
-        problem,
-        remedy: remedy.to_owned(),
-    };
-    let checked = match reader.check(entry.envelope, at) {
-        Ok(checked) => checked,
-        Err(problem) => {
-            let failure = failure(
-                log.place(""),
-                None,
-                problem,
-                "if the key was taken out of trust.toml by mistake, put it back; else this entry proves nothing",
-            );
-            let envelope = Envelope::parse(entry.envelope);
-            let revoked = envelope.as_ref().ok().and_then(|envelope| {
-                let keys = reader.refused_keys(envelope, at);
-                keys.into_iter().find_map(|(key, why)| match why {
-                    Refusal::Revoked(from, reason) => Some((
-                        key.key.id(),
-                        Retracted {
-                            entry: index,
-                            key: key.name.clone(),
-                            revoked_from: from,
-                            reason: reason.to_owned(),
-                        },
-                    )),
-                    _ => None,
-                })
-            });
-            match revoked {
-                Some((key, retracted)) => found.revoked.push((key, retracted, failure)),
-                None => found.failures.push(failure),
-            }
-            return;
-        }
-    };
-    found.keys.note(index, at, &checked, entry.envelope);
-    let id = checked.id;
-    let Ok(projected) = projected(checked, index, at) else {
-        // A statement that this version cannot read is signed and logged all the same.
-        return;
-    };
-    for (digest, role) in projected.blobs {
-        if stored.binary_search(&digest).is_err() {
-            found.failures.push(failure(
-                locker.place(Some(digest)),
-                Some(id),
-                format!("the {role} behind entry {index} is not in the locker: {digest}"),
-                "restore this file from a copy; without it the evidence cannot be examined",
-            ));
-        }
-    }
 }
 
 /// Computes the index anew and compares.

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod doctor;
 pub mod exempt;
 pub mod gate;
+pub mod hold;
 pub mod hook;
 pub mod init;
 pub mod inspect;

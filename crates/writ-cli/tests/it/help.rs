@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::sandbox::Sandbox;
 
-/// Every verb, with its noun.
-const VERBS: [&str; 62] = [
+/// Every verb that people type, with its noun.
+const VERBS: &[&str] = &[
     "init",
     "check",
     "run",
@@ -52,6 +52,9 @@ const VERBS: [&str; 62] = [
     "ledger publish",
     "ledger monitor",
     "witness",
+    "hold place",
+    "hold list",
+    "hold release",
     "key list",
     "key show",
     "key new",
@@ -64,22 +67,18 @@ const VERBS: [&str; 62] = [
     "completion",
     "man",
     "version",
-    "demo",
-    "exempt",
-    "control",
-    "tool",
-    "hook",
-    "spool",
-    "ledger",
-    "server",
-    "server account",
-    "key",
+];
+
+/// What has help but no examples of its own.
+const OTHERS: &[&str] = &[
+    "demo", "exempt", "control", "tool", "hook", "spool", "ledger", "server", "server account", "key",
+    "hold",
 ];
 
 #[test]
 fn every_verb_has_examples() {
     let sandbox = Sandbox::new();
-    for verb in &VERBS[..54] {
+    for verb in VERBS {
         let mut arguments: Vec<&str> = verb.split(' ').collect();
         arguments.push("--help");
         let answer = sandbox.writ(&arguments);
@@ -102,9 +101,12 @@ fn no_verb_is_forgotten_here() {
         .filter_map(|line| line.trim_start_matches('#').strip_prefix(" writ "))
         .collect();
     for heading in &headings {
-        assert!(VERBS.contains(heading), "{heading} is in no test");
+        assert!(
+            VERBS.contains(heading) || OTHERS.contains(heading),
+            "{heading} is in no test"
+        );
     }
-    assert_eq!(headings.len(), VERBS.len());
+    assert_eq!(headings.len(), VERBS.len() + OTHERS.len());
 }
 
 #[test]

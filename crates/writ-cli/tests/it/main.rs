@@ -8,6 +8,7 @@ mod controls;
 mod doctor;
 mod edges;
 mod help;
+mod hold;
 mod key;
 mod ledger;
 mod locker;

@@ -120,6 +120,7 @@ fn typed_and_written_again_an_old_payload_is_the_same_bytes() {
     round::<p::AccessReview>("access-review");
     round::<p::ReportStatement>("report");
     round::<p::Disposal>("disposal");
+    round::<p::Hold>("hold");
     round::<writ_evidence::reference::Reference>("reference");
     round::<p::SlsaProvenance>("slsa-provenance");
     round::<p::VerificationSummary>("verification-summary");
@@ -277,6 +278,9 @@ fn the_other_kinds_keep_their_rules() {
             "2020-01-01T00:00:00Z".into())
         .contains("before its time")
     );
+    assert!(refused("hold", |value| value["reason"] = " ".into()).contains("reason"));
+    assert!(refused("hold", |value| value["until"] = value["from"].clone()).contains("not after"));
+    assert!(refused("hold", |value| value["service"] = Value::Null).contains("either"));
     assert!(
         refused(
             "verification-summary",

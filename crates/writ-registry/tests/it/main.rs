@@ -9,6 +9,7 @@ mod door;
 mod exemptions;
 mod fault_loop;
 mod faults;
+mod hold;
 mod keep;
 mod keys;
 mod keys_trouble;
