@@ -35,8 +35,12 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// Entries that are projected in one transaction.
 const CHUNK: usize = 1_024;
 
+/// The same while far more are to come: each transaction leaves a segment of the search index that has to
+/// be merged later.
+const LARGE_CHUNK: usize = 16 * CHUNK;
+
 /// Bytes of envelopes that are projected in one transaction.
-const CHUNK_BYTES: usize = 8 << 20;
+const CHUNK_BYTES: usize = 32 << 20;
 
 /// The log, and the writer's side of it while this process may append.
 pub(crate) struct Door {
@@ -301,13 +305,17 @@ impl Store {
 fn read_chunk(view: &dyn LogView, reader: &Reader, from: u64, end: u64) -> Result<Chunk> {
     let mut entries: Vec<(u64, i64, Vec<u8>)> = Vec::new();
     let mut bytes = 0;
+    let most = match usize::try_from(end - from) {
+        Ok(left) if left <= 4 * LARGE_CHUNK => CHUNK,
+        _ => LARGE_CHUNK,
+    };
     view.scan(from, &mut |index, entry| {
         if index >= end {
             return ControlFlow::Break(());
         }
         bytes += entry.envelope.len();
         entries.push((index, entry.recorded_at, entry.envelope.to_vec()));
-        if entries.len() >= CHUNK || bytes >= CHUNK_BYTES || index + 1 == end {
+        if entries.len() >= most || bytes >= CHUNK_BYTES || index + 1 == end {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())

@@ -82,6 +82,14 @@ impl Db {
             // can be written.
             Access::Immutable => options.read_only(true).immutable(!has_log(path)),
         };
+        // What is being made is filled from end to end: with a small cache and a short log its pages would
+        // be written many times. 256 MiB each, and given back when it is closed.
+        let options = match (access, durability) {
+            (Access::Create, Durability::Rebuildable) => options
+                .pragma("cache_size", "-262144")
+                .pragma("wal_autocheckpoint", "65536"),
+            _ => options,
+        };
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .test_before_acquire(false)
