@@ -7,7 +7,7 @@ use crate::doctor::PIPELINE;
 use crate::sandbox::{Answer, Sandbox};
 
 /// The address of a test service; without one the test says so and passes, unless it is required.
-fn service(variable: &str) -> Option<String> {
+pub fn service(variable: &str) -> Option<String> {
     if let Ok(address) = std::env::var(variable) {
         return Some(address);
     }

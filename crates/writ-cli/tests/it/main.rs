@@ -14,6 +14,7 @@ mod ledger;
 mod locker;
 mod reindex;
 mod sandbox;
+mod scale_out;
 mod search;
 mod serve;
 mod spool;
