@@ -72,7 +72,7 @@ pub fn evidence_ref(item: &EvidenceItem) -> EvidenceRef {
     match item.producer_class {
         ProducerClass::Laptop => parts.push("made on a laptop".to_owned()),
         ProducerClass::Ci => parts.push("unprotected CI job".to_owned()),
-        ProducerClass::CiProtected => {}
+        ProducerClass::CiProtected | ProducerClass::Server => {}
     }
     if item.origin == Origin::HandedIn {
         parts.push("handed in".to_owned());

@@ -58,6 +58,7 @@ enum Member {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Group {
+    name: String,
     threshold: usize,
     members: Vec<Member>,
 }
@@ -71,6 +72,10 @@ pub struct Policy {
     quorum: Option<Member>,
 }
 
+/// Name of the group that holds the witnesses outside the administration of whoever operates the
+/// log. The format gives group names no meaning; this one has it for Writ.
+pub const INDEPENDENT: &str = "independent";
+
 /// One cosignature that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cosigned {
@@ -78,6 +83,8 @@ pub struct Cosigned {
     pub witness: String,
     /// When it cosigned, in seconds since 1970; its latest where there are several.
     pub time: u64,
+    /// Whether the policy lists it in the group [`INDEPENDENT`].
+    pub independent: bool,
 }
 
 /// How a checkpoint stands to a policy.
@@ -133,6 +140,25 @@ impl Policy {
         &self.witnesses
     }
 
+    /// The names of the witnesses in a group, and in the groups within it; none where no group has
+    /// that name.
+    pub fn witnesses_in(&self, group: &str) -> Vec<&str> {
+        let Some(found) = self.groups.iter().find(|g| g.name == group) else {
+            return Vec::new();
+        };
+        let mut names = Vec::new();
+        let mut open: Vec<Member> = found.members.clone();
+        // A group's members were defined before it, so this ends.
+        while let Some(member) = open.pop() {
+            match member {
+                Member::Witness(at) => names.push(self.witnesses[at].name.as_str()),
+                Member::Group(at) => open.extend(&self.groups[at].members),
+            }
+        }
+        names.sort_unstable();
+        names
+    }
+
     /// Whether any cosignature is required at all.
     pub fn requires_witnesses(&self) -> bool {
         self.quorum.is_some()
@@ -160,11 +186,13 @@ impl Policy {
                 times[at] = Some(times[at].map_or(time, |known| known.max(time)));
             }
         }
+        let independent = self.witnesses_in(INDEPENDENT);
         let cosigned = self.witnesses.iter().zip(&times);
         let cosigned = cosigned.filter_map(|(witness, time)| {
             Some(Cosigned {
                 witness: witness.name.clone(),
                 time: (*time)?,
+                independent: independent.contains(&witness.name.as_str()),
             })
         });
         let nobody = vec![None; keys.len()];

@@ -106,6 +106,8 @@ pub enum ProducerClass {
     Ci,
     /// A CI job whose definition and branch are protected.
     CiProtected,
+    /// A server of the store, about what it looked at itself.
+    Server,
 }
 
 /// The keys by which evidence is joined.

@@ -23,7 +23,7 @@ const PORTION: u64 = 256;
 /// The key in ops under which the settled part of the ledger is noted.
 const SETTLED: &str = "locks_settled";
 /// Days in a year of retention: never less than any calendar's.
-const DAYS_OF_A_YEAR: i64 = 366;
+pub(crate) const DAYS_OF_A_YEAR: i64 = 366;
 
 /// How long a profile wants evidence kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,6 +120,11 @@ impl Bound {
     pub(crate) fn profiles(&self, service: &str) -> BTreeSet<&String> {
         let by_environment = self.services.get(service).into_iter();
         by_environment.flat_map(BTreeMap::values).collect()
+    }
+
+    /// Every service that a profile binds.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
+        self.services.keys().map(String::as_str)
     }
 
     /// What a definition binds: service, environment and profile.

@@ -61,6 +61,15 @@ const CREATE: &[&str] = &[
         agent {text} NOT NULL,
         revoked_at BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS sessions_account ON sessions (pseudonym, began_at)",
+    "CREATE TABLE IF NOT EXISTS jobs (
+        name {text} NOT NULL PRIMARY KEY,
+        due_at BIGINT NOT NULL,
+        lease_until BIGINT NOT NULL,
+        holder {text} NOT NULL,
+        begun_at BIGINT NOT NULL,
+        ended_at BIGINT NOT NULL,
+        succeeded_at BIGINT NOT NULL,
+        note {text} NOT NULL)",
     "INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO NOTHING",
     "UPDATE meta SET value = '2' WHERE key = 'schema_version' AND value = '1'",
 ];
@@ -150,6 +159,10 @@ impl Ops {
             return Ok(None);
         }
         Ok(Some(ops))
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
     }
 
     async fn create(&self, schema: Option<&str>) -> Result<()> {

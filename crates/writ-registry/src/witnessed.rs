@@ -33,6 +33,9 @@ pub struct Witnessed {
     pub reached: bool,
     /// Who cosigned, and when (seconds since 1970).
     pub witnesses: Vec<(String, u64)>,
+    /// Those of them whom the policy lists in the group `independent`: outside the operator's
+    /// administration.
+    pub independent: Vec<String>,
 }
 
 impl Witnessed {
@@ -40,7 +43,9 @@ impl Witnessed {
     #[must_use]
     pub fn new(size: Option<u64>, quorum: &Quorum) -> Self {
         let cosigned = quorum.cosigned.iter();
+        let independent = cosigned.clone().filter(|c| c.independent);
         Self {
+            independent: independent.map(|c| c.witness.clone()).collect(),
             size,
             counted: quorum.counted(),
             required: quorum.required,

@@ -25,8 +25,20 @@ pub struct Config {
     pub behind_proxy: bool,
     /// Bounds.
     pub limits: Limits,
+    /// Work that is repeated.
+    pub schedule: Schedule,
     /// The server's own log.
     pub log: Log,
+}
+
+/// Work that the server repeats; of several processes of a store one does it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Schedule {
+    /// Whether this process takes part.
+    pub enabled: bool,
+    /// Hours between two verifications of the whole store; 0: never.
+    pub verify_hours: u32,
 }
 
 /// Files of a certificate.
@@ -90,6 +102,7 @@ impl Default for Config {
             tls: None,
             behind_proxy: false,
             limits: Limits::default(),
+            schedule: Schedule::default(),
             log: Log::default(),
         }
     }
@@ -106,6 +119,15 @@ impl Default for Limits {
             batch_items: 2_000,
             intake_queue: 4_096,
             shutdown_seconds: 20,
+        }
+    }
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            verify_hours: 24,
         }
     }
 }

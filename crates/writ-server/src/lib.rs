@@ -23,6 +23,7 @@ mod pages;
 mod parts;
 mod paths;
 pub mod routes;
+mod schedule;
 mod serve;
 pub mod state;
 pub mod witness;

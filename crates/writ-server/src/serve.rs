@@ -22,6 +22,7 @@ use writ_registry::RegistryError;
 
 use crate::config::{Config, ConfigError, Tls};
 use crate::http::layers;
+use crate::schedule;
 use crate::state::Shared;
 
 /// Largest head of a request, in bytes.
@@ -109,11 +110,12 @@ pub async fn serve(app: Shared) -> Result<Running, ServeError> {
     let (stop, stopped) = watch::channel(false);
     let router = layers::service(&app);
     let accepting = tokio::spawn(accept(app.clone(), listener, tls, router, stopped.clone()));
-    let following = tokio::spawn(follow_head(app, stopped));
+    let following = tokio::spawn(follow_head(app.clone(), stopped.clone()));
+    let repeating = tokio::spawn(schedule::run(app, stopped));
     Ok(Running {
         address,
         stop,
-        work: vec![accepting, following],
+        work: vec![accepting, following, repeating],
     })
 }
 
@@ -207,7 +209,7 @@ async fn accept(
 }
 
 /// Waits until the server is told to end.
-async fn stopping(stopped: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopping(stopped: &mut watch::Receiver<bool>) {
     // Nobody is left who could tell: that is an end too.
     drop(stopped.wait_for(|stop| *stop).await);
 }

@@ -23,4 +23,8 @@ pub struct VerifyArgs {
     /// Witness policy that a receipt must satisfy; its log keys are believed too.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Record what was found as evidence for the controls about the record itself: the ledger
+    /// verified and witnessed (LOG-01), how long evidence is kept (RET-01). Only for the whole store.
+    #[arg(long, conflicts_with_all = ["what", "receipt", "vkey", "policy"])]
+    pub record: bool,
 }

@@ -1,9 +1,9 @@
 //! `writ verify [FILE|ID…]`: check evidence, a file or the whole store, offline.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::json;
+use writ_model::ProducerClass;
 use writ_registry::{
     Checked, FileCheck, IndexState, RegistryError, Store, VerifyReport, Witnessed, verify_file,
 };
@@ -59,22 +59,24 @@ async fn whole(context: &Context, args: &VerifyArgs) -> Result<u8, EdgeError> {
                 .because(error)
         })?);
     }
-    let mut options = writ_registry::VerifyOptions::new(&context.trust);
-    options.earlier.clone_from(&earlier);
-    // A damaged store may not open; the offline check works on its files. A good one also gets its
-    // checkpoint held, so that a later rollback is noticed.
-    let report = match Store::open(
-        &context.store,
-        writ_registry::StoreOptions::new(&context.trust).keys(store::key_access(context)),
-    )
-    .await
-    {
-        Ok(store) => {
-            let report = store.verify(earlier, &mut |_, _, _| {}).await;
-            Arc::new(store);
-            report
+    let mut recorded = Vec::new();
+    let report = if args.record {
+        let store = store::open(context).await?;
+        let report = store.verify(earlier, &mut |_, _, _| {}).await;
+        if let Ok(report) = &report {
+            let class = match context.ci {
+                Some(_) => ProducerClass::Ci,
+                None => ProducerClass::Laptop,
+            };
+            recorded = store
+                .record_verification(report, class)
+                .await
+                .map_err(|error| store::registry_error(&error))?;
+            store::settle(&store).await;
         }
-        Err(_) => writ_registry::verify_store(&context.store, &options, &mut |_, _, _| {}).await,
+        report
+    } else {
+        unrecorded(context, earlier).await
     };
     let report = report.map_err(|error| match error {
         RegistryError::NoStore(_) => edge::usage(edge::chain(&error)).try_this("writ run"),
@@ -88,12 +90,41 @@ async fn whole(context: &Context, args: &VerifyArgs) -> Result<u8, EdgeError> {
             if let Some(object) = value.as_object_mut() {
                 object.insert("schema".to_owned(), json!("writ.verify/1"));
                 object.insert("verified".to_owned(), json!(report.is_good()));
+                if args.record {
+                    let ids: Vec<_> = recorded.iter().map(|record| record.id).collect();
+                    object.insert("recorded".to_owned(), json!(ids));
+                }
             }
             format!("{value}\n")
         }
-        _ => human(&report, &context.store),
+        _ => {
+            let mut out = human(&report, &context.store);
+            for record in &recorded {
+                out.push_str(&format!("  {:<10}{}\n", "recorded", record.id.short()));
+            }
+            out
+        }
     })?;
     Ok(u8::from(!report.is_good()))
+}
+
+/// A damaged store may not open; the offline check works on its files. A good one also gets its
+/// checkpoint held, so that a later rollback is noticed.
+async fn unrecorded(
+    context: &Context,
+    earlier: Vec<String>,
+) -> Result<VerifyReport, RegistryError> {
+    let options = writ_registry::StoreOptions::new(&context.trust).keys(store::key_access(context));
+    match Store::open(&context.store, options).await {
+        Ok(store) => store.verify(earlier, &mut |_, _, _| {}).await,
+        Err(_) => {
+            let options = writ_registry::VerifyOptions {
+                earlier,
+                ..writ_registry::VerifyOptions::new(&context.trust)
+            };
+            writ_registry::verify_store(&context.store, &options, &mut |_, _, _| {}).await
+        }
+    }
 }
 
 fn human(report: &VerifyReport, root: &Path) -> String {

@@ -153,7 +153,11 @@ impl Reader {
         }
         room(self.groups.len())?;
         self.define(name, Member::Group(self.groups.len()))?;
-        self.groups.push(Group { threshold, members });
+        self.groups.push(Group {
+            name: shown(name),
+            threshold,
+            members,
+        });
         Ok(())
     }
 

@@ -35,7 +35,7 @@ fn scan(service: &str, name: &str, now: Timestamp) -> (NewRecord, Digest) {
     (scan_with(service, now.micros(), &found, |_| {}), digest)
 }
 
-fn binding(service: &str, profile: &str, now: Timestamp) -> NewRecord {
+pub fn binding(service: &str, profile: &str, now: Timestamp) -> NewRecord {
     let digest = Digest::of(format!("profile\n{profile}\n").as_bytes());
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",

@@ -17,10 +17,22 @@ fn witness(number: u8) -> NoteSigner {
 }
 
 fn cosigned(head: &SignedCheckpoint, numbers: &[u8]) -> SignedCheckpoint {
+    cosigned_at(head, numbers, 1_700_000_000)
+}
+
+pub fn cosigned_at(head: &SignedCheckpoint, numbers: &[u8], time: u64) -> SignedCheckpoint {
     numbers.iter().fold(head.clone(), |signed, number| {
-        let line = witness(*number).sign_line(&head.unverified().body(), 1_700_000_000);
+        let line = witness(*number).sign_line(&head.unverified().body(), time);
         signed.with_line(&line).unwrap()
     })
+}
+
+/// Of three witnesses the first is outside.
+pub fn policy_with_independent() -> String {
+    policy().replace(
+        "group g 2 w1 w2 w3",
+        "group independent any w1\ngroup g 2 independent w2 w3",
+    )
 }
 
 fn policy() -> String {

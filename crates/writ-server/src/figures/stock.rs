@@ -7,13 +7,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use writ_evidence::Predicate as _;
 use writ_evidence::predicate::{BreakGlass, Snapshot};
-use writ_model::{Severity, State, Subject, Timestamp};
+use writ_model::{Severity, Span, State, Subject, Timestamp};
 use writ_registry::{FindingsFilter, Query};
 
 use super::exemption::Standing;
 use super::posture::{Posture, Scope};
 use super::{fact, newest, typed};
 use crate::http::Problem;
+use crate::schedule::Job;
 use crate::state::App;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,9 +45,17 @@ struct Stand {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Work {
+    task: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Place {
     environment: String,
 }
+
+/// An exemption that ends within this time ends soon.
+const SOON: Span = Span::from_secs(7 * 86_400);
 
 /// Counts the store.
 ///
@@ -68,6 +77,7 @@ pub async fn registry(app: &App) -> Result<Registry, Problem> {
     exemptions(app, &mut registry, head.size).await?;
     emergencies(app, &mut registry, head.size).await?;
     drift(app, &mut registry, head.size).await?;
+    jobs(app, &mut registry).await?;
     Ok(registry)
 }
 
@@ -154,13 +164,28 @@ async fn exemptions(app: &App, registry: &mut Registry, size: u64) -> Result<(),
             })
             .set(0);
     }
+    let mut ending = 0;
     for row in app.store.exemptions(None).await? {
         if row.index < size {
-            let state = Standing::of(&row, size, now).word();
-            standing.get_or_create(&Stand { state }).inc();
+            let state = Standing::of(&row, size, now);
+            standing
+                .get_or_create(&Stand {
+                    state: state.word(),
+                })
+                .inc();
+            let soon = now.plus(SOON);
+            ending +=
+                i64::from(state == Standing::Live && row.expires_at.is_some_and(|end| end <= soon));
         }
     }
     registry.register("exemptions", "Exemptions by where they stand", standing);
+    let soon: Gauge = Gauge::default();
+    soon.set(ending);
+    registry.register(
+        "exemptions_ending_soon",
+        "Live exemptions that end within seven days",
+        soon,
+    );
     Ok(())
 }
 
@@ -201,6 +226,7 @@ async fn emergencies(app: &App, registry: &mut Registry, size: u64) -> Result<()
 
 async fn drift(app: &App, registry: &mut Registry, size: u64) -> Result<(), Problem> {
     let drift = Family::<Place, Gauge>::default();
+    let seen = Family::<Place, Gauge>::default();
     for environment in app.store.environments(size).await? {
         let query = Query {
             predicate_type: Some(Snapshot::URI.to_owned()),
@@ -213,8 +239,13 @@ async fn drift(app: &App, registry: &mut Registry, size: u64) -> Result<(), Prob
         };
         if let Some(item) = newest(&app.store, query).await? {
             let differences = typed::<Vec<serde_json::Value>>(&item, "drift").unwrap_or_default();
+            let place = Place {
+                environment: environment.clone(),
+            };
+            seen.get_or_create(&place)
+                .set(item.observed_at.micros() / 1_000_000);
             drift
-                .get_or_create(&Place { environment })
+                .get_or_create(&place)
                 .set(i64::try_from(differences.len()).unwrap_or(i64::MAX));
         }
     }
@@ -222,6 +253,35 @@ async fn drift(app: &App, registry: &mut Registry, size: u64) -> Result<(), Prob
         "environment_drift",
         "Differences from what was authorised, in the newest snapshot",
         drift,
+    );
+    registry.register(
+        "environment_snapshot_timestamp_seconds",
+        "When what runs was observed last",
+        seen,
+    );
+    Ok(())
+}
+
+/// When each repeated work ended well last; the verification of the ledger under a name of its own.
+async fn jobs(app: &App, registry: &mut Registry) -> Result<(), Problem> {
+    let done = Family::<Work, Gauge>::default();
+    let verified: Gauge = Gauge::default();
+    for job in app.store.jobs().await? {
+        let seconds = job.succeeded_at.map_or(0, |at| at.micros() / 1_000_000);
+        if job.name == Job::Verify.name() {
+            verified.set(seconds);
+        }
+        done.get_or_create(&Work { task: job.name }).set(seconds);
+    }
+    registry.register(
+        "job_last_success_timestamp_seconds",
+        "When a repeated work ended well last; 0: never",
+        done,
+    );
+    registry.register(
+        "last_verify_timestamp_seconds",
+        "When the whole store was verified last; 0: never",
+        verified,
     );
     Ok(())
 }

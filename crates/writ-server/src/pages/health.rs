@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 use writ_model::{Span, State};
 use writ_registry::Stats;
+use writ_registry::jobs::Job;
 use writ_render::text::number;
 
 use crate::access::Via;
@@ -13,7 +14,9 @@ use crate::http::export::{View, respond};
 use crate::http::{Ask, Problem, Query};
 use crate::parts::frame::{Head, Section};
 use crate::parts::strip::{Figure, strip};
+use crate::parts::time::minutes;
 use crate::parts::{Cell, Column, Empty, Row, Table, chip};
+use crate::schedule;
 
 crate::page_query! {
     /// Nothing of its own.
@@ -36,6 +39,7 @@ struct Page {
     stats: Stats,
     problems: Vec<(u64, String)>,
     keys: Vec<(String, String)>,
+    jobs: Vec<Job>,
 }
 
 /// Shows the page.
@@ -60,6 +64,7 @@ pub async fn show(ask: Ask, _: Query<HealthQuery>) -> Result<Response, Problem> 
         stats,
         problems,
         keys,
+        jobs: store.jobs().await?,
     };
     respond(&ask, &page).await
 }
@@ -232,6 +237,43 @@ impl Page {
         table
     }
 
+    fn jobs(&self) -> Table {
+        let mut table = Table::new(
+            "jobs",
+            "Work that the server repeats",
+            vec![
+                Column::head("Work"),
+                Column::text("State"),
+                Column::text("Last done"),
+                Column::text("What it said"),
+                Column::text("Due"),
+            ],
+        );
+        for job in &self.jobs {
+            let failed = job.ended_at.is_some() && job.ended_at != job.succeeded_at;
+            let (state, word) = match (job.holder.is_empty(), failed) {
+                (false, _) => (State::Waiting, "running"),
+                (true, true) => (State::Fail, "failed"),
+                (true, false) => (State::Pass, "done"),
+            };
+            let kind = schedule::Job::ALL
+                .into_iter()
+                .find(|kind| kind.name() == job.name);
+            table.rows.push(Row::new(vec![
+                Cell::text(kind.map_or(job.name.as_str(), |kind| kind.about())),
+                Cell::html(word, chip::tag(state, word)),
+                job.succeeded_at
+                    .map_or_else(Cell::none, |at| Cell::text(minutes(at))),
+                Cell::text(&job.note),
+                Cell::text(minutes(job.due_at)),
+            ]));
+        }
+        table.empty = Some(Empty::NothingFound(
+            "Nothing is repeated yet: the first work begins with the server.".to_owned(),
+        ));
+        table
+    }
+
     fn keys(&self) -> Table {
         let mut table = Table::new(
             "keys",
@@ -282,6 +324,8 @@ impl View for Page {
             (self.table().html())
             h2 { "Store" }
             (strip(&figures))
+            h2 { "Repeated work" }
+            (self.jobs().html())
             h2 { "Unusable entries" }
             (self.problems().html())
             h2 { "Keys" }
@@ -290,12 +334,13 @@ impl View for Page {
     }
 
     fn tables(&self, _: &Ask) -> Vec<Table> {
-        vec![self.table(), self.problems(), self.keys()]
+        vec![self.table(), self.jobs(), self.problems(), self.keys()]
     }
 
     fn data(&self) -> Value {
         json!({
             "stats": self.stats,
+            "jobs": self.jobs,
             "parts": self.lines.iter().map(|line| json!({"part": line.what, "state": line.word, "found": line.found, "fix": line.fix})).collect::<Vec<_>>(),
             "problems": self.problems.iter().map(|(index, reason)| json!({"index": index, "reason": reason})).collect::<Vec<_>>(),
             "keys": self.keys.iter().map(|(key, purposes)| json!({"key": key, "purposes": purposes})).collect::<Vec<_>>(),

@@ -175,6 +175,7 @@ impl Page {
                     writ_model::ProducerClass::Laptop => "laptop",
                     writ_model::ProducerClass::Ci => "CI",
                     writ_model::ProducerClass::CiProtected => "protected CI",
+                    writ_model::ProducerClass::Server => "server",
                 }),
                 typed::<Timestamp>(item, "startedAt")
                     .map_or_else(Cell::none, |at| Cell::ago(ask, at)),
