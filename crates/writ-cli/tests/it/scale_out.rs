@@ -356,7 +356,10 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
     assert_eq!(wrong, Vec::<String>::new());
     assert!(load.refused.load(Ordering::Relaxed) > 0, "nobody noticed");
 
-    // Both say the same, page by page.
+    // Both say the same of one instant, page by page.
+    let answer = load.client.get(format!("{}/evidence.json", a.base)).send();
+    let page: Value = answer.await.unwrap().json().await.unwrap();
+    let at = page["export"]["asOf"].as_str().unwrap();
     for path in [
         "/evidence.json",
         "/changes.json",
@@ -364,6 +367,7 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
         "/controls.json",
         "/api/v1/services",
     ] {
+        let path = &format!("{path}?at={at}");
         let (one, other) = (
             rows(&load.client, &a.base, path).await,
             rows(&load.client, &b.base, path).await,

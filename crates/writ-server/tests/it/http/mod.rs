@@ -40,6 +40,8 @@ impl Server {
             listen: "127.0.0.1:0".parse().unwrap(),
             ..Config::default()
         };
+        // What a test records is all there is.
+        config.schedule.enabled = false;
         change(&mut config);
         let parts = Parts {
             store: Arc::new(store),
