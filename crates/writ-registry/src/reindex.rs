@@ -148,7 +148,9 @@ impl Store {
             let end = view.size();
             self.project(&build.index, view, end, progress).await?;
             fault::point("reindex.filled");
-            build.index.finish().await?;
+            if !build.index.finish().await? {
+                continue;
+            }
             let view = self.log.view().await?;
             if view.size() > end + NEAR {
                 continue;

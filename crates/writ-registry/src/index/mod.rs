@@ -22,6 +22,7 @@ pub(crate) mod views;
 pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::postgres::PgPool;
 use writ_model::Digest;
@@ -74,6 +75,8 @@ pub(crate) struct Index {
     schema: Option<String>,
     /// Held as long as the file is in use.
     _lock: Option<std::fs::File>,
+    /// Whether it is filled without the unique key of entries: see [`Index::create_large`].
+    optimistic: AtomicBool,
 }
 
 impl Index {
@@ -95,6 +98,7 @@ impl Index {
             place: path.to_owned(),
             schema: None,
             _lock: lock,
+            optimistic: AtomicBool::new(false),
         };
         match index.read_meta().await {
             Ok(Some(position)) => Ok(Some((index, position))),
@@ -116,6 +120,7 @@ impl Index {
             place,
             schema: Some(schema.to_owned()),
             _lock: None,
+            optimistic: AtomicBool::new(false),
         };
         if !postgres::has_schema(&pool, schema)
             .await
@@ -140,7 +145,7 @@ impl Index {
         let db = Db::in_memory()
             .await
             .map_err(|e| RegistryError::index(&place, e))?;
-        Self::create(db, place, None, None, origin).await
+        Self::create(db, place, None, None, origin, false).await
     }
 
     /// Whether it stands in for one that is not there.
@@ -153,7 +158,20 @@ impl Index {
         let db = Db::open(path, Access::Create, Durability::Rebuildable)
             .await
             .map_err(|e| RegistryError::index(path, e))?;
-        Self::create(db, path.to_owned(), None, None, origin).await
+        Self::create(db, path.to_owned(), None, None, origin, false).await
+    }
+
+    /// Makes the tables of an index that everything is filled into before anybody asks it. The unique
+    /// key of entries is made at the end: its values are random, so with millions of entries each
+    /// would write a page of its own. A ledger takes no statement twice, so nothing violates it; where
+    /// something does, [`Index::finish`] empties the tables, and they are filled again with the key.
+    async fn create_large(
+        db: Db,
+        place: PathBuf,
+        lock: Option<std::fs::File>,
+        origin: &str,
+    ) -> Result<Self> {
+        Self::create(db, place, None, lock, origin, true).await
     }
 
     /// Makes the tables.
@@ -163,18 +181,23 @@ impl Index {
         schema: Option<String>,
         lock: Option<std::fs::File>,
         origin: &str,
+        optimistic: bool,
     ) -> Result<Self> {
         let index = Self {
             db,
             place,
             schema,
             _lock: lock,
+            optimistic: AtomicBool::new(optimistic),
         };
         let create = async {
             let mut transaction = index.db.begin().await?;
             let mut connection = transaction.conn();
             let tables = schema::tables(&connection) + words::table(&connection);
             connection.script(tables).await?;
+            if !optimistic {
+                connection.script(schema::UNIQUE.to_owned()).await?;
+            }
             for (key, value) in [
                 ("schema_version", schema::VERSION),
                 ("origin", origin),
@@ -182,6 +205,7 @@ impl Index {
                 ("last", ""),
                 ("finished", "0"),
                 ("state", "building"),
+                ("unique", if optimistic { "0" } else { "1" }),
             ] {
                 let insert = sql("INSERT INTO meta (key, value) VALUES ($1, $2)");
                 connection.execute(insert.bind(key).bind(value)).await?;
@@ -192,26 +216,68 @@ impl Index {
         Ok(index)
     }
 
-    /// Makes what only questions need and filling does not, unless it is there.
-    pub(crate) async fn finish(&self) -> Result<()> {
-        let finish = async {
-            let mut transaction = self.db.begin().await?;
-            let mut connection = transaction.conn();
-            let done = connection
-                .fetch_optional(sql("SELECT value FROM meta WHERE key = 'finished'"))
-                .await?;
-            if let Some(row) = done
-                && row.try_get::<&str>(0)? == "0"
-            {
-                let indexes = schema::indexes() + words::index(&connection);
-                connection.script(indexes).await?;
-                connection
-                    .execute(sql("UPDATE meta SET value = '1' WHERE key = 'finished'"))
-                    .await?;
-            }
-            transaction.commit().await
+    /// Takes up an interrupted build as it was begun.
+    async fn resume(&self) -> Result<()> {
+        let rows = self
+            .ask(sql("SELECT value FROM meta WHERE key = 'unique'"))
+            .await?;
+        let optimistic = match rows.first() {
+            Some(row) => row.try_get::<&str>(0).map_err(|e| self.failed(e))? == "0",
+            None => false,
         };
-        finish.await.map_err(|e| self.failed(e))
+        self.optimistic.store(optimistic, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Makes what only questions need and filling does not, unless it is there. `false`: something is
+    /// there twice; the index is empty again and has to be filled anew, more slowly.
+    pub(crate) async fn finish(&self) -> Result<bool> {
+        match self.try_finish().await {
+            Ok(()) => {
+                self.optimistic.store(false, Ordering::SeqCst);
+                Ok(true)
+            }
+            Err(error) if self.is_twice(&error) => {
+                self.begin_strictly().await.map_err(|e| self.failed(e))?;
+                Ok(false)
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    async fn try_finish(&self) -> sqlx::Result<()> {
+        let mut transaction = self.db.begin().await?;
+        let mut connection = transaction.conn();
+        let done = connection
+            .fetch_optional(sql("SELECT value FROM meta WHERE key = 'finished'"))
+            .await?;
+        if let Some(row) = done
+            && row.try_get::<&str>(0)? == "0"
+        {
+            if self.optimistic.load(Ordering::SeqCst) {
+                connection.script(schema::UNIQUE.to_owned()).await?;
+            }
+            let indexes = schema::indexes() + words::index(&connection);
+            connection.script(indexes).await?;
+            let finished = "UPDATE meta SET value = '1' WHERE key IN ('finished', 'unique')";
+            connection.execute(sql(finished)).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// Empties the tables and gives them the unique key of entries.
+    async fn begin_strictly(&self) -> sqlx::Result<()> {
+        let mut transaction = self.db.begin().await?;
+        let mut connection = transaction.conn();
+        connection.script(schema::empty(&connection)).await?;
+        connection.script(schema::UNIQUE.to_owned()).await?;
+        for (key, value) in [("position", "0"), ("last", ""), ("unique", "1")] {
+            let set = sql("UPDATE meta SET value = $1 WHERE key = $2");
+            connection.execute(set.bind(value).bind(key)).await?;
+        }
+        transaction.commit().await?;
+        self.optimistic.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Whether it was never in use.
@@ -262,8 +328,20 @@ impl Index {
                 self.position().await?;
                 Ok(Applied::Moved)
             }
+            // The same request for an exemption twice meets a key of its own before the index is finished.
+            Err(error) if self.is_twice(&error) => {
+                self.begin_strictly().await.map_err(|e| self.failed(e))?;
+                Ok(Applied::Moved)
+            }
             other => other.map_err(|e| self.failed(e)),
         }
+    }
+
+    /// Whether an error says that something is there twice, which only an index that is filled without
+    /// the key of entries takes for possible.
+    fn is_twice(&self, error: &sqlx::Error) -> bool {
+        let database = error.as_database_error();
+        self.optimistic.load(Ordering::SeqCst) && database.is_some_and(|e| e.is_unique_violation())
     }
 
     async fn try_apply(
@@ -286,7 +364,8 @@ impl Index {
         if connection.execute(moved).await? == 0 {
             return Ok(Applied::Moved);
         }
-        project::apply_all(&mut connection, &chunk.entries, source).await?;
+        let optimistic = self.optimistic.load(Ordering::SeqCst);
+        project::apply_all(&mut connection, &chunk.entries, source, optimistic).await?;
         let last = sql("UPDATE meta SET value = $1 WHERE key = 'last'").bind(chunk.last.to_hex());
         connection.execute(last).await?;
         transaction.commit().await?;

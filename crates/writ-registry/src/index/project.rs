@@ -115,6 +115,7 @@ pub(super) async fn apply_all(
     connection: &mut Conn<'_>,
     entries: &[Recorded],
     source: &(dyn FindingsSource + Sync),
+    optimistic: bool,
 ) -> sqlx::Result<()> {
     let mut rest = entries;
     while !rest.is_empty() {
@@ -125,7 +126,7 @@ pub(super) async fn apply_all(
             .position(Recorded::is_exemption)
             .map_or(rest.len(), |at| at + 1);
         let (part, after) = rest.split_at(end);
-        apply_part(connection, part, source).await?;
+        apply_part(connection, part, source, optimistic).await?;
         rest = after;
     }
     Ok(())
@@ -135,6 +136,7 @@ async fn apply_part(
     connection: &mut Conn<'_>,
     entries: &[Recorded],
     source: &(dyn FindingsSource + Sync),
+    optimistic: bool,
 ) -> sqlx::Result<()> {
     let mut batch = Batch::new();
     let mut projected = Vec::with_capacity(entries.len());
@@ -146,7 +148,7 @@ async fn apply_part(
             }
         }
     }
-    let fresh = insert_evidence(connection, &projected).await?;
+    let fresh = insert_evidence(connection, &projected, optimistic).await?;
     for projected in &projected {
         let index = signed(projected.item.index);
         if !fresh.contains(&index) {
@@ -239,6 +241,7 @@ async fn complete<'a>(
 async fn insert_evidence(
     connection: &mut Conn<'_>,
     entries: &[Cow<'_, Projected>],
+    optimistic: bool,
 ) -> sqlx::Result<HashSet<i64>> {
     let mut values = Vec::with_capacity(entries.len() * EVIDENCE_COLUMNS);
     for projected in entries {
@@ -283,7 +286,10 @@ async fn insert_evidence(
     let fresh = connection
         .insert_rows(
             insert.bind_all(values),
-            "ON CONFLICT (id, signer) DO NOTHING RETURNING idx",
+            match optimistic {
+                true => "RETURNING idx",
+                false => "ON CONFLICT (id, signer) DO NOTHING RETURNING idx",
+            },
             EVIDENCE_COLUMNS,
         )
         .await?;

@@ -30,6 +30,24 @@ pub(crate) fn indexes() -> String {
     script
 }
 
+/// The unique key of entries: the same payload by the same signer counts once.
+pub(crate) const UNIQUE: &str = "CREATE UNIQUE INDEX evidence_id ON evidence (id, signer);";
+
+/// What empties every table but `meta` and `belief`.
+pub(crate) fn empty(connection: &Conn<'_>) -> String {
+    let mut script: String = TABLES
+        .iter()
+        .filter(|(table, _)| *table != "meta")
+        .map(|(table, _)| format!("DELETE FROM {table};\n"))
+        .collect();
+    script.push_str(match connection {
+        // A table without content knows no rows to delete.
+        Conn::Sqlite(_) => "INSERT INTO words (words) VALUES ('delete-all');",
+        Conn::Postgres(_) => "DELETE FROM words;",
+    });
+    script
+}
+
 /// Every table with the unique key that orders its dump.
 pub(crate) const TABLES: &[(&str, &str)] = &[
     ("meta", "key"),
@@ -76,7 +94,6 @@ const TABLES_TEXT: &[&str] = &[
         findings {text},
         statement {text},
         item {text} NOT NULL)",
-    "CREATE UNIQUE INDEX evidence_id ON evidence (id, signer)",
     "CREATE TABLE subjects (
         idx BIGINT NOT NULL,
         position BIGINT NOT NULL,

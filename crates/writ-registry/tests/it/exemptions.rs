@@ -5,7 +5,7 @@ use writ_registry::{ExemptionAsk, ExemptionReply, ExemptionState, Store};
 
 use crate::common::{Place, START, each_database};
 
-fn ask(controls: &[&str]) -> ExemptionAsk {
+pub fn ask(controls: &[&str]) -> ExemptionAsk {
     ExemptionAsk {
         service: "payments".to_owned(),
         environments: vec!["production".to_owned()],

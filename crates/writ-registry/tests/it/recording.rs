@@ -2,9 +2,10 @@
 
 use writ_evidence::{Algorithm, LocalSigner, dsse};
 use writ_model::{EvidenceType, Severity, Subject, Timestamp};
-use writ_registry::{FindingsQuery, Input, NewRecord, Query, RegistryError};
+use writ_registry::{FindingsQuery, Input, NewRecord, Query, RegistryError, Trust};
 
 use crate::common::{Place, START, each_database, finding, scan, scan_with, statement};
+use crate::exemptions::ask;
 
 each_database!(a_scan_is_recorded_indexed_and_read_back);
 
@@ -312,4 +313,48 @@ pub async fn a_deleted_index_comes_back_the_same(place: Place) {
         let store = place.open().await;
         assert_eq!(store.index_dump().await.unwrap(), dump);
     }
+}
+
+/// A ledger takes no statement twice; whoever writes past the door can. A new index is filled without the
+/// key that would notice it at once.
+#[tokio::test]
+async fn a_statement_that_a_hostile_ledger_holds_twice_counts_once() {
+    let place = Place::new();
+    let store = place.create().await;
+    store.record(scan("payments", START, &[])).await.unwrap();
+    let alice = store.local_principal("alice").await.unwrap();
+    let asked = store.request_exemption(ask(&["VUL-02"]), &alice).await;
+    asked.unwrap();
+    let (origin, now) = (store.origin().to_owned(), store.now());
+    let before = store.stats().await.unwrap().entries;
+    let mut envelopes = Vec::new();
+    for index in 0..before {
+        let entry = store.prove(index, None).await.unwrap().entry;
+        envelopes.push(entry.envelope().to_vec());
+    }
+    let trust = Trust::open(&place.trust(), false).unwrap();
+    store.close().await.unwrap();
+    let ledger = writ_ledger::Ledger::open(
+        &place.store().join("ledger"),
+        &origin,
+        trust.log_signers(&origin, now).unwrap(),
+        place.clock.clone(),
+        writ_ledger::Options::default(),
+    )
+    .unwrap();
+    let again: Vec<&[u8]> = envelopes.iter().map(Vec::as_slice).collect();
+    ledger.append(&again).unwrap();
+    ledger.close().unwrap();
+    place.drop_index().await;
+    let store = place.open().await;
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.entries, stats.indexed), (2 * before, 2 * before));
+    assert_eq!(stats.counts.evidence, before);
+    let problems = store.problems(10).await.unwrap();
+    let twice: Vec<u64> = problems
+        .iter()
+        .filter(|(_, reason)| reason.contains("was recorded before"))
+        .map(|(index, _)| *index)
+        .collect();
+    assert_eq!(twice, (before..2 * before).collect::<Vec<u64>>());
 }

@@ -132,6 +132,7 @@ impl Files {
                     && fits(view, &position, origin)?
                     && index.belief().await? == belief
                 {
+                    index.resume().await?;
                     let guard = Guard::File { _lock: lock, name };
                     return Ok(Some(Build { index, guard }));
                 }
@@ -146,7 +147,7 @@ impl Files {
         let db = Db::open(&path, Access::Create, Durability::Rebuildable)
             .await
             .map_err(|e| RegistryError::index(&path, e))?;
-        let index = Index::create(db, path, None, Some(held), origin).await?;
+        let index = Index::create_large(db, path, Some(held), origin).await?;
         index.set_belief(belief).await?;
         let guard = Guard::File { _lock: lock, name };
         Ok(Some(Build { index, guard }))

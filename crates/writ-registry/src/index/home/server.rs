@@ -82,7 +82,8 @@ impl Server {
         self.make_schema(&pool, &schema)
             .await
             .map_err(|e| RegistryError::index(&place, e))?;
-        let index = Index::create(Db::Postgres(pool), place, Some(schema), None, origin).await?;
+        let index =
+            Index::create(Db::Postgres(pool), place, Some(schema), None, origin, false).await?;
         index.set_belief(belief).await?;
         Ok(Some(Build { index, guard }))
     }
