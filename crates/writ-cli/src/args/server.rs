@@ -61,6 +61,7 @@ pub enum AccountCommand {
         limit: Option<String>,
     },
     /// List accounts with their roles and sessions.
+    #[command(after_help = "Examples:\n  writ server account list\n  writ server account list -f json")]
     List,
     /// Grant or revoke a role; recorded in the ledger.
     #[command(
@@ -86,6 +87,7 @@ pub enum AccountCommand {
         limit: Option<String>,
     },
     /// Disable an account and end its sessions at once.
+    #[command(after_help = "Examples:\n  writ server account disable bob")]
     Disable {
         /// The account.
         #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
@@ -95,6 +97,9 @@ pub enum AccountCommand {
         undo: bool,
     },
     /// Set a new password and end all sessions; it comes from the terminal or from standard input.
+    #[command(
+        after_help = "Examples:\n  writ server account password ada\n  writ server account password bob < password.txt"
+    )]
     Password {
         /// The account.
         #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
