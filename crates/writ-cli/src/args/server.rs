@@ -61,7 +61,9 @@ pub enum AccountCommand {
         limit: Option<String>,
     },
     /// List accounts with their roles and sessions.
-    #[command(after_help = "Examples:\n  writ server account list\n  writ server account list -f json")]
+    #[command(
+        after_help = "Examples:\n  writ server account list\n  writ server account list -f json"
+    )]
     List,
     /// Grant or revoke a role; recorded in the ledger.
     #[command(

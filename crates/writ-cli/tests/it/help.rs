@@ -71,7 +71,16 @@ const VERBS: &[&str] = &[
 
 /// What has help but no examples of its own.
 const OTHERS: &[&str] = &[
-    "demo", "exempt", "control", "tool", "hook", "spool", "ledger", "server", "server account", "key",
+    "demo",
+    "exempt",
+    "control",
+    "tool",
+    "hook",
+    "spool",
+    "ledger",
+    "server",
+    "server account",
+    "key",
     "hold",
 ];
 

@@ -218,13 +218,15 @@ impl Index {
 
     /// Takes up an interrupted build as it was begun.
     async fn resume(&self) -> Result<()> {
-        let rows = self
-            .ask(sql("SELECT value FROM meta WHERE key = 'unique'"))
-            .await?;
-        let optimistic = match rows.first() {
-            Some(row) => row.try_get::<&str>(0).map_err(|e| self.failed(e))? == "0",
-            None => false,
+        let optimistic = async {
+            let rows = self.meta_rows().await?;
+            let mut optimistic = false;
+            for row in &rows {
+                optimistic |= row.try_get::<&str>(0)? == "unique" && row.try_get::<&str>(1)? == "0";
+            }
+            Ok(optimistic)
         };
+        let optimistic = optimistic.await.map_err(|e| self.failed(e))?;
         self.optimistic.store(optimistic, Ordering::SeqCst);
         Ok(())
     }
@@ -297,12 +299,13 @@ impl Index {
         Ok(())
     }
 
+    async fn meta_rows(&self) -> sqlx::Result<Vec<Row>> {
+        let ask = sql("SELECT key, value FROM meta ORDER BY key");
+        self.db.fetch_all(ask).await
+    }
+
     async fn read_meta(&self) -> sqlx::Result<Option<Position>> {
-        let rows = self
-            .db
-            .fetch_all(sql("SELECT key, value FROM meta ORDER BY key"))
-            .await?;
-        position_of(&rows)
+        position_of(&self.meta_rows().await?)
     }
 
     /// Where the projector stands now.

@@ -18,7 +18,7 @@ use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store
 
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
-use crate::{exemptions, keep, keys_trouble, recording, views};
+use crate::{exemptions, keep, keys_trouble, people, recording, repeated, views};
 
 /// Everything that asks or fills a database, once.
 async fn everything(make: impl AsyncFn() -> Place) {
@@ -27,6 +27,8 @@ async fn everything(make: impl AsyncFn() -> Place) {
     recording::a_deleted_index_comes_back_the_same(make().await).await;
     exemptions::a_second_person_grants_and_the_rules_read_it(make().await).await;
     views::all(&make).await;
+    repeated::one_of_several_does_what_is_due(make().await).await;
+    people::accounts_sessions_and_codes(make().await).await;
     keys_trouble::a_stolen_key_is_revoked_from_the_day_it_was_stolen(make().await).await;
     let place = make().await;
     let store = place.create().await;
@@ -181,6 +183,7 @@ async fn every_statement_runs_on_both_databases() {
     let Some(server) = postgres() else { return };
     let bucket = service("WRIT_TEST_S3");
     everything(async || Place::new()).await;
+    recording::a_statement_that_a_hostile_ledger_holds_twice(Place::new()).await;
     everything(async || Place::on(&server).await).await;
     if bucket.is_some() {
         a_bucket_notes_what_is_settled(Place::new()).await;
@@ -202,6 +205,8 @@ async fn every_statement_runs_on_both_databases() {
             let only_files = [
                 // Which file was in use before is asked of files only.
                 "SELECT value FROM meta WHERE key = 'state'",
+                // Only files are filled before they have the unique key of entries.
+                "UPDATE meta SET value = $1 WHERE key = $2",
                 // A backup's copy is a file, whatever it is a copy of.
                 "sql(*insert).bind_all(values)",
             ];

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use crate::common::Place;
 use writ_ledger::Clock;
 use writ_model::{Assurance, PrincipalId, Role, Span};
 use writ_registry::directory::{
@@ -265,4 +266,44 @@ async fn roles_are_what_the_ledger_says() {
         assert_eq!(book.of(&bob), []);
         assert_eq!(book.of(&ada).len(), 70);
     }
+}
+
+/// Everything that is asked about people, on whichever database.
+pub async fn accounts_sessions_and_codes(place: Place) {
+    let store = place.create().await;
+    assert!(!store.has_accounts().await.unwrap());
+    let id = store.add_account("ada", PASSWORD).await.unwrap();
+    assert!(store.has_accounts().await.unwrap());
+    assert!(!known(&store, "bob", PASSWORD).await);
+    assert!(!known(&store, "ada", "wrong horse battery").await);
+    assert!(known(&store, "ada", PASSWORD).await);
+    let new = NewSession {
+        account: &id,
+        assurance: Assurance::Password,
+        agent: "browser",
+    };
+    let (one, other) = (
+        store.begin_session(&new).await.unwrap(),
+        store.begin_session(&new).await.unwrap(),
+    );
+    place.clock.advance(600);
+    let (session, _) = store.session(one.reveal()).await.unwrap().unwrap();
+    assert_eq!(store.sessions(Some(&id)).await.unwrap().len(), 2);
+    assert_eq!(store.sessions(None).await.unwrap().len(), 2);
+    store.revoke_other_sessions(&id, &session.id).await.unwrap();
+    assert!(store.session(other.reveal()).await.unwrap().is_none());
+    store.revoke_session(&session.id, None).await.unwrap();
+    assert!(store.session(one.reveal()).await.unwrap().is_none());
+    store.begin_totp(&id).await.unwrap();
+    assert!(store.totp_enrolment(&id, "ada").await.unwrap().is_some());
+    store.remove_totp(&id).await.unwrap();
+    assert!(store.totp_enrolment(&id, "ada").await.unwrap().is_none());
+    let account = store.account("ada").await.unwrap();
+    store
+        .set_password(&account, "another horse battery")
+        .await
+        .unwrap();
+    store.disable_account(&account, true).await.unwrap();
+    assert!(!known(&store, "ada", "another horse battery").await);
+    assert_eq!(store.accounts().await.unwrap().len(), 1);
 }
