@@ -141,6 +141,10 @@ pub struct Global {
     /// Keys and trust roots; never inside the store [default: what the store's file names, else $XDG_DATA_HOME/writ/trust].
     #[arg(long, value_name = "DIR", global = true, env = "WRIT_TRUST")]
     pub trust: Option<PathBuf>,
+    /// Server that evidence goes to and decisions come from [default: as writ.toml says; without one
+    /// the store is local].
+    #[arg(long, value_name = "URL", global = true, env = "WRIT_SERVER", value_parser = NonEmptyStringValueParser::new())]
+    pub server: Option<String>,
     /// The spool.
     #[command(flatten)]
     pub spool: SpoolPlace,

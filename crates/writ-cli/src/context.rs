@@ -47,6 +47,8 @@ pub struct Context {
     pub spool: Option<PathBuf>,
     /// Most bytes that the spool may hold.
     pub spool_limit: Option<u64>,
+    /// Server given by flag or environment.
+    pub server: Option<String>,
     /// Cache folder for tools and databases.
     pub cache: PathBuf,
     /// Bundle folder given by flag.
@@ -121,6 +123,7 @@ impl Context {
                 .flatten()
                 .or_else(writ_registry::spool::default_spool),
             spool_limit: global.spool.spool_limit,
+            server: global.server.clone(),
             cache,
             bundle: global.bundle.clone(),
             identity: global

@@ -8,6 +8,8 @@ mod commands;
 mod context;
 mod edge;
 mod emit;
+mod reader;
+mod remote;
 mod repo;
 mod spool;
 mod store;

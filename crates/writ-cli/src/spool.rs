@@ -1,8 +1,8 @@
-//! Where evidence goes: into the store, or into the spool; and errors of the spool for people.
+//! Where evidence goes: into the store, into the spool, or to the server; and errors of the spool for people.
 
 use std::sync::Arc;
 
-use writ_model::Origin;
+use writ_model::{Origin, Timestamp};
 use writ_pipeline::store_recorder::StoreRecorder;
 use writ_registry::spool::{Spool, SpoolError, SpoolOptions, SpoolRecorder, waits_in};
 use writ_registry::{Store, Trust};
@@ -10,6 +10,7 @@ use writ_render::EdgeError;
 
 use crate::context::Context;
 use crate::edge::{self, Edge};
+use crate::remote::{Handed, Remote, deliver_now};
 use crate::{store, ui};
 
 /// What a command records into.
@@ -18,33 +19,64 @@ pub enum Door {
     Store(Arc<Store>),
     /// The spool: its store is out of reach.
     Spool(Arc<SpoolRecorder>),
+    /// The server, through its spool.
+    Server {
+        /// What is signed and queued here first.
+        recorder: Arc<SpoolRecorder>,
+        /// Where it is delivered at the end.
+        remote: Arc<Remote>,
+        /// When the command began, by the spool's clock.
+        since: Timestamp,
+    },
 }
 
 impl Door {
-    /// The spool where `--spool` was given, else the store; made on first use.
+    /// The spool where `--spool` was given, else the server where there is one, else the store; made
+    /// on first use.
     ///
     /// # Errors
     ///
     /// It cannot be opened.
-    pub async fn open(context: &Context) -> Result<Self, EdgeError> {
-        if !context.spools {
-            return Ok(Self::Store(store::open(context).await?));
+    pub async fn open(context: &Context, remote: Option<Remote>) -> Result<Self, EdgeError> {
+        if context.spools {
+            return recorder(context).map(|recorder| Self::Spool(Arc::new(recorder)));
         }
-        recorder(context).map(|recorder| Self::Spool(Arc::new(recorder)))
+        let Some(remote) = remote else {
+            return Ok(Self::Store(store::open(context).await?));
+        };
+        let recorder = Arc::new(recorder(context)?);
+        Ok(Self::Server {
+            since: recorder.now(),
+            recorder,
+            remote: Arc::new(remote),
+        })
     }
 
     /// The keys that sign what goes through it.
     pub fn trust(&self) -> &Trust {
         match self {
             Self::Store(store) => store.trust(),
-            Self::Spool(spool) => spool.trust(),
+            Self::Spool(recorder) | Self::Server { recorder, .. } => recorder.trust(),
         }
     }
 
-    /// Ends a command that recorded.
-    pub async fn settle(&self) {
-        if let Self::Store(store) = self {
-            store::settle(store).await;
+    /// Ends a command that recorded: what it made is delivered where there is a server.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses, or is not the one that is known. What was made waits in the spool then.
+    pub async fn settle(&self) -> Result<Handed, EdgeError> {
+        match self {
+            Self::Store(store) => {
+                store::settle(store).await;
+                Ok(Handed::Recorded)
+            }
+            Self::Spool(_) => Ok(Handed::Queued),
+            Self::Server {
+                recorder,
+                remote,
+                since,
+            } => deliver_now(remote, recorder, Some(*since)).await,
         }
     }
 
@@ -52,7 +84,9 @@ impl Door {
     pub fn observed(&self, use_cache: bool) -> StoreRecorder {
         match self {
             Self::Store(store) => StoreRecorder::new(Arc::clone(store), use_cache),
-            Self::Spool(spool) => StoreRecorder::spooling(Arc::clone(spool), Origin::Observed),
+            Self::Spool(recorder) | Self::Server { recorder, .. } => {
+                StoreRecorder::spooling(Arc::clone(recorder), Origin::Observed)
+            }
         }
     }
 
@@ -60,7 +94,9 @@ impl Door {
     pub fn handed_in(&self) -> StoreRecorder {
         match self {
             Self::Store(store) => StoreRecorder::handed_in(Arc::clone(store)),
-            Self::Spool(spool) => StoreRecorder::spooling(Arc::clone(spool), Origin::HandedIn),
+            Self::Spool(recorder) | Self::Server { recorder, .. } => {
+                StoreRecorder::spooling(Arc::clone(recorder), Origin::HandedIn)
+            }
         }
     }
 }

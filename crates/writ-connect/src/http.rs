@@ -190,6 +190,8 @@ pub struct Reply {
     pub content_type: String,
     /// `Content-Encoding`, empty when there is none: the body is as it came.
     pub content_encoding: String,
+    /// `Retry-After` in seconds, when it says so: how long the other side wants to be left alone.
+    pub retry_after: Option<Duration>,
     /// Who answered.
     pub address: String,
 }
@@ -316,7 +318,11 @@ impl Client {
                     Err(error)
                 }
             };
-            let pause = pause(tries);
+            let asked = match &last {
+                Ok(reply) => reply.retry_after,
+                Err(_) => None,
+            };
+            let pause = pause(tries).max(asked.unwrap_or_default());
             if tries >= self.options.tries || Instant::now() + pause >= end {
                 return last;
             }
@@ -362,6 +368,11 @@ impl Client {
         };
         let content_type = header(reqwest::header::CONTENT_TYPE);
         let content_encoding = header(reqwest::header::CONTENT_ENCODING);
+        let retry_after = header(reqwest::header::RETRY_AFTER)
+            .trim()
+            .parse::<u32>()
+            .ok()
+            .map(|seconds| Duration::from_secs(u64::from(seconds)));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| Failed::Connection {
             arrived: true,
@@ -380,6 +391,7 @@ impl Client {
             body,
             content_type,
             content_encoding,
+            retry_after,
             address: self.address().to_owned(),
         })
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use writ_evidence::predicate::{Definition, DefinitionKind, FileRef};
+use writ_evidence::predicate::{Definition, DefinitionKind, FileRef, SlsaProvenance};
 use writ_evidence::statement::StatementError;
 use writ_evidence::{Predicate as _, ResourceDescriptor, Statement};
 use writ_locker::Locker;
@@ -17,6 +17,8 @@ use writ_model::{
 };
 use writ_registry::{Blob, NewRecord, Query, RegistryError, Store};
 
+use crate::binding::binding;
+pub use crate::binding::{Bound, bind_profile, bound_profile};
 use crate::bundle::{Bundle, load_bundle};
 use crate::decide::{DecideError, decide};
 use crate::engine::ENGINE;
@@ -253,108 +255,6 @@ pub async fn recorded_decision(store: &Store, id: &str) -> Result<Decision, Eval
     })
 }
 
-/// Records which profile binds a service in an environment (everywhere where it is `None`).
-///
-/// # Errors
-///
-/// The store cannot be written.
-pub async fn bind_profile(
-    store: &Store,
-    service: &str,
-    environment: Option<&str>,
-    profile: &str,
-    at: Timestamp,
-    bootstrap: bool,
-) -> Result<(), EvaluateError> {
-    let digest = Digest::of(format!("profile\n{profile}\n").as_bytes());
-    let definition = Definition {
-        kind: DefinitionKind::Profile,
-        name: profile.to_owned(),
-        digest,
-        previous: None,
-        service: Some(service.to_owned()),
-        environment: environment.map(str::to_owned),
-        author: None,
-        approvals: Vec::new(),
-        effective_at: Some(at),
-        content: None,
-        file: None,
-        bootstrap,
-        observed_at: at,
-    };
-    let subject = ResourceDescriptor::sha256(format!("profile/{profile}"), digest);
-    let payload = Statement::new(vec![kind(subject, "definition")], definition).to_payload()?;
-    store.record(NewRecord::payload(payload)).await?;
-    Ok(())
-}
-
-/// The profile in force, as the store says it: the repository only requests.
-async fn binding(
-    store: &Store,
-    release: &Release,
-    options: Options,
-) -> Result<String, EvaluateError> {
-    let text = |item: &EvidenceItem, name: &str| -> Option<String> {
-        item.facts.get(name)?.as_str().map(str::to_owned)
-    };
-    let binds = |item: &EvidenceItem| {
-        item.recorded_at <= options.as_of
-            && text(item, "kind").as_deref() == Some("profile")
-            && item
-                .subject
-                .environment
-                .as_ref()
-                .or(text(item, "environment").as_ref())
-                .is_none_or(|environment| *environment == release.environment)
-    };
-    // Newest first, page by page: other definitions must not hide an old binding.
-    let mut bound = None;
-    let mut cursor = None;
-    loop {
-        let query = Query {
-            service: Some(release.service.clone()),
-            predicate_type: Some(Definition::URI.to_owned()),
-            cursor,
-            ..Query::default()
-        };
-        let page = store.evidence(&query).await?;
-        bound = bound.or_else(|| page.items.into_iter().find(|item| binds(item)));
-        match page.next {
-            Some(next) if bound.is_none() => cursor = Some(next),
-            _ => break,
-        }
-    }
-    match bound {
-        Some(item) => {
-            let name = text(&item, "name").unwrap_or_default();
-            if name == release.requested_profile {
-                return Ok(name);
-            }
-            Err(EvaluateError::OtherProfile {
-                service: release.service.clone(),
-                environment: release.environment.clone(),
-                requested: release.requested_profile.clone(),
-                bound: name,
-                since: item.recorded_at,
-            })
-        }
-        None => {
-            if options.record {
-                bind_profile(
-                    store,
-                    &release.service,
-                    None,
-                    &release.requested_profile,
-                    options.as_of,
-                    true,
-                )
-                .await?;
-            }
-            Ok(release.requested_profile.clone())
-        }
-    }
-}
-
 /// Keeps the bundle's files in the locker and records its definition, once per digest.
 ///
 /// # Errors
@@ -402,6 +302,40 @@ pub async fn adopt(store: &Store, bundle: &Bundle, at: Timestamp) -> Result<(), 
         .record(record.with(Blob::bytes(list, BUNDLE_LIST)))
         .await?;
     Ok(())
+}
+
+/// The id under which a decision is recorded: whoever has the decision can tell whether an id is its.
+///
+/// # Errors
+///
+/// The decision has no canonical form.
+pub fn decision_id(decision: &Decision) -> Result<DecisionId, EvaluateError> {
+    let payload = Statement::new(subjects(decision), decision.clone()).to_payload()?;
+    Ok(DecisionId::from_digest(Digest::of(&payload)))
+}
+
+/// The artefact that the newest recorded build made from a commit.
+///
+/// # Errors
+///
+/// The index cannot be read.
+pub async fn built_from(
+    store: &Store,
+    service: &str,
+    commit: &str,
+) -> Result<Option<Digest>, RegistryError> {
+    let query = Query {
+        service: Some(service.to_owned()),
+        predicate_type: Some(SlsaProvenance::URI.to_owned()),
+        subject: Subject {
+            commit: Some(commit.to_owned()),
+            ..Subject::default()
+        },
+        ..Query::default()
+    };
+    let page = store.evidence(&query).await?;
+    let built = page.items.iter().find(|item| !item.dirty);
+    Ok(built.and_then(|item| item.subject.artifact))
 }
 
 /// A decision as it is recorded: the statement, and its inputs manifest for the locker.
@@ -476,7 +410,7 @@ fn subjects(release: &Decision) -> Vec<ResourceDescriptor> {
     subjects
 }
 
-fn kind(mut subject: ResourceDescriptor, kind: &str) -> ResourceDescriptor {
+pub(crate) fn kind(mut subject: ResourceDescriptor, kind: &str) -> ResourceDescriptor {
     subject.annotations.insert(
         "kind".to_owned(),
         serde_json::Value::String(kind.to_owned()),

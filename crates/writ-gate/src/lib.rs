@@ -6,6 +6,7 @@
 //! small and none can forget it.
 
 mod applies;
+mod binding;
 mod bundle;
 mod control;
 mod decide;

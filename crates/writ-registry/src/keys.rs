@@ -393,7 +393,17 @@ impl Store {
     /// # Errors
     /// There is none, or more than one.
     pub fn find_key(&self, which: &str) -> Result<KeyEntry> {
-        let all = self.trust.entries();
+        self.trust.find_key(which)
+    }
+}
+
+impl crate::trust::Trust {
+    /// The key with this name, or whose id begins with these at least eight digits.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn find_key(&self, which: &str) -> Result<KeyEntry> {
+        let all = self.entries();
         if let Some(named) = all.iter().find(|key| key.name == which) {
             return Ok(named.clone());
         }

@@ -64,7 +64,7 @@ pub use reindex::{Compared, Rebuilt};
 pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
 pub use trust::{KeyAccess, KeyEntry, PREVIEW_ENVIRONMENT, Trust};
 pub use verify::{
-    Checked, Failure, FileCheck, IndexState, ReceiptTrust, VerifyOptions, VerifyReport,
-    verify_file, verify_receipt, verify_store,
+    Checked, Failure, FileCheck, IndexState, Proven, ReceiptTrust, VerifyOptions, VerifyReport,
+    proves, verify_file, verify_receipt, verify_store,
 };
 pub use witnessed::{Proved, WITNESS_POLICY, Witnessed};

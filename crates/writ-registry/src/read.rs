@@ -174,6 +174,20 @@ impl Store {
         Ok(tokio::task::spawn_blocking(move || view.receipt(index)).await??)
     }
 
+    /// The same with the entry in it, for whoever has nothing but the log's keys.
+    ///
+    /// # Errors
+    /// As [`Store::receipt`].
+    pub async fn whole_receipt(&self, id: &str) -> Result<TlogProof> {
+        let receipt = self.receipt(id).await?;
+        let view = self.log.view().await?;
+        tokio::task::spawn_blocking(move || {
+            let entry = view.read(receipt.index)?;
+            Ok(receipt.enclosing(entry.as_bytes()))
+        })
+        .await?
+    }
+
     /// The normalised findings of a scan, from the locker.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ use crate::witnessed::{self, Witnessed};
 
 pub(crate) use entries::{Found, check_entry};
 pub use file::{Checked, FileCheck, verify_file};
-pub use receipt::{ReceiptTrust, verify_receipt};
+pub use receipt::{Proven, ReceiptTrust, proves, verify_receipt};
 
 /// What to verify a store against.
 #[derive(Debug, Clone)]

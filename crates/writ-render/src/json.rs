@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use writ_model::{Check, Decision, DecisionId, Finding, Timestamp, WritId};
 
@@ -19,41 +20,55 @@ pub const GATE_SCHEMA: &str = "writ.gate/1";
 /// Schema name of one check on a line.
 pub const CHECK_SCHEMA: &str = "writ.check/1";
 
-#[derive(Serialize)]
+/// A decision with everything in it: what `writ gate --format json` prints, and what a server
+/// answers when it is asked to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct GateDocument<'a> {
-    schema: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision_id: Option<DecisionId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log_index: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    exit_code: u8,
-    sentence: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    change: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    writ: Option<WritDocument>,
+pub struct GateDocument {
+    /// [`GATE_SCHEMA`].
+    pub schema: String,
+    /// Id of the recorded decision; absent where nothing was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision_id: Option<DecisionId>,
+    /// Its ledger index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_index: Option<u64>,
+    /// Its page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The exit code that follows: 0 yes, 1 no, 3 cannot tell, 8 not yet.
+    pub exit_code: u8,
+    /// The answer as one sentence.
+    pub sentence: String,
+    /// What was judged, in the words of a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// The writ that a yes issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writ: Option<WritDocument>,
+    /// The decision itself.
     #[serde(flatten)]
-    decision: &'a Decision,
+    pub decision: Decision,
 }
 
-#[derive(Serialize)]
+/// A writ, as a decision names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct WritDocument {
-    id: WritId,
-    expires_at: Timestamp,
-    preview: bool,
+#[schemars(rename = "IssuedWrit")]
+pub struct WritDocument {
+    /// Its id.
+    pub id: WritId,
+    /// Until when a deployment may begin.
+    pub expires_at: Timestamp,
+    /// Signed by a key that only the environment `local` believes.
+    pub preview: bool,
 }
 
-/// The decision with everything in it: schema [`GATE_SCHEMA`], the fields of
-/// [`writ_model::Decision`] beside `decisionId`, `logIndex`, `url`, `exitCode`, `sentence`,
-/// `change` and `writ`. Indented, ends with a newline.
+/// The document of a decision.
 #[must_use]
-pub fn decision(decision: &Decision, context: &Context) -> String {
-    document(&GateDocument {
-        schema: GATE_SCHEMA,
+pub fn gate_document(decision: &Decision, context: &Context) -> GateDocument {
+    GateDocument {
+        schema: GATE_SCHEMA.to_owned(),
         decision_id: context.decision_id,
         log_index: context.log_index,
         url: context
@@ -61,14 +76,20 @@ pub fn decision(decision: &Decision, context: &Context) -> String {
             .and_then(|id| context.link(&format!("d/{id}"))),
         exit_code: decision.answer.exit_code(),
         sentence: verdict::sentence(decision),
-        change: context.change.as_deref(),
+        change: context.change.clone(),
         writ: context.writ.as_ref().map(|writ| WritDocument {
             id: writ.id,
             expires_at: writ.expires_at,
             preview: writ.preview,
         }),
-        decision,
-    })
+        decision: decision.clone(),
+    }
+}
+
+/// The decision with everything in it: a [`GateDocument`]. Indented, ends with a newline.
+#[must_use]
+pub fn decision(decision: &Decision, context: &Context) -> String {
+    document(&gate_document(decision, context))
 }
 
 #[derive(Serialize)]

@@ -41,4 +41,5 @@ pub use context::{Context, WritNote};
 pub use error::{EdgeError, Try};
 pub use format::{Format, UnknownFormat, render_decision, render_inspect};
 pub use inspect::{CoverageTotals, InspectView, TestTotals};
+pub use json::{GateDocument, WritDocument, gate_document};
 pub use parts::framework_name;

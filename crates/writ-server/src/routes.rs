@@ -106,6 +106,7 @@ routes! {
     get "/api/v1/runs" Api ReadRecords => api::runs::list;
     get "/api/v1/changes" Api ReadRecords => api::changes::list;
     get "/api/v1/decisions" Api ReadRecords => api::decisions::list;
+    post "/api/v1/decisions" Api Decide => api::decide::decide;
     get "/api/v1/decisions/{id}" Api ReadRecords => api::decisions::one;
     get "/api/v1/writs" Api ReadRecords => api::writs::list;
     get "/api/v1/approvals" Api ReadRecords => api::approvals::list;
@@ -117,6 +118,7 @@ routes! {
     get "/api/v1/frameworks" Api ReadControls => api::frameworks::list;
     get "/api/v1/frameworks/{key}" Api ReadControls => api::frameworks::one;
     get "/api/v1/posture" Api ReadRecords => api::posture::get;
+    get "/api/v1/server" Api ReadLedger => api::about::get;
     get "/api/v1/stats" Api ReadServer => api::stats::get;
 
     get "/ledger/checkpoint" Ledger ReadLedger => ledger::checkpoint;

@@ -57,6 +57,10 @@ pub struct App {
     pub(crate) intake: crate::intake::Queue,
     /// Keys of requests that may be repeated.
     pub(crate) keys: crate::api::intake::Keys,
+    /// Decisions of requests that may be repeated.
+    pub(crate) answers: crate::api::decide::Answers,
+    /// Places for decisions that are computed.
+    pub(crate) deciding: tokio::sync::Semaphore,
 }
 
 impl std::fmt::Debug for App {
@@ -123,6 +127,8 @@ impl App {
             waiting: Mutex::default(),
             intake,
             keys: crate::api::intake::Keys::default(),
+            answers: crate::api::decide::Answers::default(),
+            deciding: tokio::sync::Semaphore::new(crate::api::decide::AT_ONCE),
         });
         work.begin(&app);
         Ok(app)

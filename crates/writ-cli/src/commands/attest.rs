@@ -16,6 +16,7 @@ use crate::args::AttestArgs;
 use crate::commands::run::{Keys, work_folder};
 use crate::context::{Context, clock};
 use crate::edge::{self, Edge};
+use crate::remote::{Handed, Remote};
 use crate::repo::Repo;
 use crate::spool::Door;
 use crate::{emit, ui};
@@ -29,7 +30,11 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
     let repo = Repo::open(context)?;
     let commit = repo.commit(args.commit.as_deref())?;
     let kind = args.kind.as_deref().map(kind_of_word).transpose()?;
-    let door = Door::open(context).await?;
+    let remote = Remote::find(context, Some(&repo)).await?;
+    let context = &remote
+        .as_ref()
+        .map_or_else(|| context.clone(), |remote| remote.surroundings(context));
+    let door = Door::open(context, remote).await?;
     let keys = Keys::of(door.trust())?;
     let reader = IngestReader::new(*keys.secrets());
     let work = work_folder()?;
@@ -62,8 +67,9 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
             .map_err(|error| edge::cannot_tell(error.to_string()).at(file.display()))?;
         lines.push((id, evidence));
     }
-    door.settle().await;
-    show(context, &lines)?;
+    let handed = door.settle().await;
+    show(context, &lines, handed.as_ref().ok())?;
+    handed?;
     Ok(0)
 }
 
@@ -243,8 +249,13 @@ fn facts(
     }
 }
 
-fn show(context: &Context, lines: &[(EvidenceId, StageEvidence)]) -> Result<(), EdgeError> {
-    let said = if context.spools { "queued" } else { "recorded" };
+fn show(
+    context: &Context,
+    lines: &[(EvidenceId, StageEvidence)],
+    handed: Option<&Handed>,
+) -> Result<(), EdgeError> {
+    let there = matches!(handed, Some(Handed::Recorded | Handed::Delivered(_)));
+    let said = if there { "recorded" } else { "queued" };
     emit::emit(context, |sink| match sink.format {
         Format::Json | Format::Jsonl => lines
             .iter()
@@ -270,6 +281,7 @@ fn show(context: &Context, lines: &[(EvidenceId, StageEvidence)]) -> Result<(), 
                     )),
                 )
             })
+            .chain(handed.map(Handed::line))
             .collect(),
     })
 }

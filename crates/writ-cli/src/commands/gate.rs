@@ -1,17 +1,16 @@
 //! `writ gate [ENVIRONMENT]`: decide; the answer is the exit code.
 
-use writ_evidence::Predicate as _;
-use writ_evidence::predicate::SlsaProvenance;
-use writ_gate::evaluate::{EvaluateError, Options};
+use writ_connect::server::DecisionAsk;
+use writ_gate::evaluate::{EvaluateError, Options, built_from};
 use writ_gate::{Evaluated, Release, evaluate};
-use writ_model::{Decision, Digest, Subject};
-use writ_registry::{Query, Store};
+use writ_model::{Decision, Subject};
 use writ_render::{EdgeError, Format, WritNote};
 
 use crate::args::{GateArgs, Mode};
 use crate::context::{Context, Sink};
 use crate::edge::{self, Edge};
 use crate::emit;
+use crate::remote::{Handed, Remote, deliver_now};
 use crate::repo::{Commit, Repo};
 use crate::{spool, store};
 
@@ -29,23 +28,95 @@ pub async fn run(context: &Context, args: &GateArgs) -> Result<u8, EdgeError> {
         );
     }
     let repo = Repo::open(context)?;
+    let commit = repo.commit(args.commit.as_deref())?;
+    let question = Question {
+        service: repo.service(context).to_owned(),
+        environment: repo.environment(args.environment.as_deref()),
+        profile: repo.profile().to_owned(),
+        commit,
+    };
+    match Remote::find(context, Some(&repo)).await? {
+        Some(remote) => ask(&remote.surroundings(context), args, &remote, question).await,
+        None => decide(context, args, question).await,
+    }
+}
+
+/// What is to be decided.
+struct Question {
+    service: String,
+    environment: String,
+    profile: String,
+    commit: Commit,
+}
+
+/// The server decides: what waits here is delivered first, so that it sees all that is there.
+async fn ask(
+    context: &Context,
+    args: &GateArgs,
+    remote: &Remote,
+    question: Question,
+) -> Result<u8, EdgeError> {
+    if context.at.is_some() {
+        return Err(
+            edge::usage("--at looks into the past, and a server decides about now")
+                .at(remote.address())
+                .try_this("writ why        the last decision"),
+        );
+    }
+    if let Some(spool) = spool::existing(context)? {
+        let backlog = spool
+            .backlog()
+            .map_err(|error| spool::spool_error(&error))?;
+        if backlog.items > 0 || backlog.untold_delivery {
+            let recorder = spool::recorder(context)?;
+            match deliver_now(remote, &recorder, None).await? {
+                Handed::Away { waits, why } => {
+                    let mut why = why;
+                    why.message = format!("cannot decide: {}", why.message);
+                    return Err(
+                        why.because(format!("{} in the spool", spool::statements_wait(waits)))
+                    );
+                }
+                handed => {
+                    if !context.quiet {
+                        eprint!("{}", handed.line());
+                    }
+                }
+            }
+        }
+    }
+    let ask = DecisionAsk {
+        service: question.service,
+        environment: question.environment,
+        profile: Some(question.profile),
+        commit: Some(question.commit.id),
+        tree: Some(question.commit.tree),
+        artifact: args.artifact.map(|digest| digest.to_string()),
+        mode: (args.mode == Some(Mode::Block)).then_some("block"),
+    };
+    let evaluated = remote.decide(&ask).await?;
+    show(context, &evaluated, args.all, Some(remote.address()))?;
+    Ok(evaluated.decision.answer.exit_code())
+}
+
+/// This store decides.
+async fn decide(context: &Context, args: &GateArgs, question: Question) -> Result<u8, EdgeError> {
     let bundle = store::bundle(context)?;
     let store = store::open(context).await?;
     spool::say_what_waits(context);
-    let commit = repo.commit(args.commit.as_deref())?;
-    let environment = repo.environment(args.environment.as_deref());
-    let service = repo.service(context).to_owned();
     let artifact = match args.artifact {
         Some(digest) => Some(digest),
-        None => built_from(&store, &service, &commit).await?,
+        None => built_from(&store, &question.service, &question.commit.id)
+            .await
+            .map_err(|error| store::registry_error(&error))?,
     };
     let release = Release {
-        service,
-        environment,
-        requested_profile: repo.profile().to_owned(),
+        service: question.service,
+        environment: question.environment,
+        requested_profile: question.profile,
         subject: Subject {
-            commit: Some(commit.id.clone()),
-            tree: Some(commit.tree.clone()),
+            commit: Some(question.commit.id),
+            tree: Some(question.commit.tree),
             artifact,
             environment: None,
         },
@@ -59,48 +130,26 @@ pub async fn run(context: &Context, args: &GateArgs) -> Result<u8, EdgeError> {
         .await
         .map_err(|error| evaluate_error(&error))?;
     store::settle(&store).await;
-    show(context, &evaluated, args.all)?;
+    show(context, &evaluated, args.all, None)?;
     Ok(evaluated.decision.answer.exit_code())
 }
 
-/// The artefact that the newest recorded build made from a commit.
-///
-/// # Errors
-///
-/// The index cannot be read.
-pub async fn built_from(
-    store: &Store,
-    service: &str,
-    commit: &Commit,
-) -> Result<Option<Digest>, EdgeError> {
-    let query = Query {
-        service: Some(service.to_owned()),
-        predicate_type: Some(SlsaProvenance::URI.to_owned()),
-        subject: Subject {
-            commit: Some(commit.id.clone()),
-            ..Subject::default()
-        },
-        ..Query::default()
-    };
-    let page = store
-        .evidence(&query)
-        .await
-        .map_err(|error| store::registry_error(&error))?;
-    Ok(page
-        .items
-        .iter()
-        .find(|item| !item.dirty)
-        .and_then(|item| item.subject.artifact))
-}
-
-/// Prints the decision to every sink.
+/// Prints the decision to every sink; `server` is where its page is.
 ///
 /// # Errors
 ///
 /// A file that cannot be written.
-pub fn show(context: &Context, evaluated: &Evaluated, all: bool) -> Result<(), EdgeError> {
+pub fn show(
+    context: &Context,
+    evaluated: &Evaluated,
+    all: bool,
+    server: Option<&str>,
+) -> Result<(), EdgeError> {
     emit::emit(context, |sink| {
-        let surroundings = surroundings(context, sink, evaluated);
+        let surroundings = writ_render::Context {
+            links: server.map(str::to_owned),
+            ..surroundings(context, sink, evaluated)
+        };
         let mut text =
             writ_render::render_decision(&evaluated.decision, &surroundings, sink.format);
         if all && sink.format == Format::Human {

@@ -7,7 +7,7 @@ use writ_evidence::key::passphrase::Environment;
 use writ_evidence::key::{PublicKey, Purpose, SignerRef, VaultKey, open_private_key};
 use writ_model::Timestamp;
 use writ_registry::keys::{KeyChange, KeyEvent, KeyReason, NewKey};
-use writ_registry::{KeyEntry, Store};
+use writ_registry::{KeyEntry, Store, Trust};
 use writ_render::{EdgeError, text};
 use zeroize::Zeroizing;
 
@@ -16,6 +16,8 @@ use crate::commands::listing::{self, Column, Listing, Row};
 use crate::context::{Context, clock};
 use crate::edge::{self, Edge, EdgeResult as _};
 use crate::emit::answer;
+use crate::remote::Remote;
+use crate::repo::Repo;
 use crate::{store, ui};
 
 /// Largest public key file, in bytes.
@@ -271,7 +273,25 @@ async fn import(context: &Context, args: &ImportArgs) -> Result<(), EdgeError> {
     changed(context, &store, &change).await
 }
 
+/// Where the store is a server's, this machine has keys and no store: its producer key must be handed
+/// to the operator before the first evidence counts.
+async fn export_of_client(context: &Context, which: &str) -> Result<Option<KeyEntry>, EdgeError> {
+    let there = context.store.is_file() || context.store.join("ledger").exists();
+    let repo = Repo::open(context).ok();
+    if there || Remote::find(context, repo.as_ref()).await?.is_none() {
+        return Ok(None);
+    }
+    let trust = Trust::open(&context.trust, true).edge()?;
+    trust.find_key(which).edge().map(Some)
+}
+
 async fn export(context: &Context, which: &str, vkey: bool) -> Result<(), EdgeError> {
+    if !vkey && let Some(key) = export_of_client(context, which).await? {
+        let value = json!({
+            "schema": "writ.key-export/1", "name": key.name, "keyId": key.id, "publicKey": key.public, "vkey": null,
+        });
+        return answer(context, &value, || key.public.clone());
+    }
     let store = store::open_read_only(context).await?;
     let key = store.find_key(which).edge()?;
     let verifier = match vkey {

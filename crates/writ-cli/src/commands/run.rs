@@ -20,6 +20,7 @@ use crate::args::RunArgs;
 use crate::commands::place;
 use crate::context::Context;
 use crate::edge::{self, Edge};
+use crate::remote::{Handed, Remote};
 use crate::repo::{Repo, git_error};
 use crate::spool::Door;
 use crate::{emit, store, ui};
@@ -35,7 +36,11 @@ const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 /// Nothing ran: `writ.toml`, the repository or the store cannot be used.
 pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
-    let door = Door::open(context).await?;
+    let remote = Remote::find(context, Some(&repo)).await?;
+    let context = &remote
+        .as_ref()
+        .map_or_else(|| context.clone(), |remote| remote.surroundings(context));
+    let door = Door::open(context, remote).await?;
     let _one_at_a_time = alone(context, &repo).await?;
     let work = work_folder()?;
     let keys = Keys::of(door.trust())?;
@@ -54,8 +59,10 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
         jobs: args.jobs.map(std::num::NonZeroUsize::get),
     };
     let (plan, result) = setup.execute(recorder, &request).await?;
-    door.settle().await;
-    report(context, &repo, &plan, &result)?;
+    let handed = door.settle().await;
+    // What ran is told also when the server refuses it.
+    report(context, &repo, &plan, &result, handed.as_ref().ok())?;
+    handed?;
     Ok(result.exit_code())
 }
 
@@ -289,6 +296,7 @@ fn report(
     repo: &Repo,
     plan: &Plan,
     result: &RunResult,
+    handed: Option<&Handed>,
 ) -> Result<(), EdgeError> {
     let due = plan.due().count();
     let done = result
@@ -309,6 +317,7 @@ fn report(
                 "cancelled": result.cancelled,
                 "exitCode": result.exit_code(),
                 "spool": context.spool.as_ref().filter(|_| context.spools),
+                "server": handed.and_then(Handed::document),
                 "stages": result.stages,
                 "errors": result.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
@@ -343,7 +352,8 @@ fn report(
                 out.push_str(
                     "It waits in the spool. Next: writ spool deliver, or writ spool export FILE\n",
                 );
-            } else {
+            } else if let Some(handed) = handed {
+                out.push_str(&handed.line());
                 out.push_str(&format!("Next: writ gate {environment}\n"));
             }
             out

@@ -10,8 +10,10 @@ use writ_render::{EdgeError, Format, text};
 use crate::args::SpoolCommand;
 use crate::commands::listing;
 use crate::context::{Context, clock};
-use crate::edge;
+use crate::edge::{self, Edge as _};
 use crate::emit::answer;
+use crate::remote::{Handed, Remote, deliver_now};
+use crate::repo::Repo;
 use crate::spool::{self, spool_error};
 use crate::{store, ui};
 
@@ -26,9 +28,13 @@ pub async fn run(context: &Context, command: &SpoolCommand) -> Result<u8, EdgeEr
         "writ spool",
         &[Format::Human, Format::Json, Format::Jsonl],
     )?;
+    let remote = Remote::find(context, Repo::open(context).ok().as_ref()).await?;
+    let context = &remote
+        .as_ref()
+        .map_or_else(|| context.clone(), |remote| remote.surroundings(context));
     match command {
         SpoolCommand::List => list(context),
-        SpoolCommand::Deliver => deliver(context).await,
+        SpoolCommand::Deliver => deliver(context, remote.as_ref()).await,
         SpoolCommand::Export { file } => export(context, file),
         SpoolCommand::Import { file } => import(context, file),
         SpoolCommand::SetAside { number, reason } => set_aside(context, *number, reason),
@@ -111,17 +117,29 @@ fn line(one: &Waiting) -> String {
     }
 }
 
-async fn deliver(context: &Context) -> Result<(), EdgeError> {
+async fn deliver(context: &Context, remote: Option<&Remote>) -> Result<(), EdgeError> {
     let recorder = spool::recorder(context)?;
-    let store = store::open(context).await?;
-    let delivery = recorder
-        .deliver(store.as_ref())
-        .await
-        .map_err(|error| spool_error(&error))?;
-    store::settle(&store).await;
+    let (delivery, to) = match remote {
+        Some(remote) => match deliver_now(remote, &recorder, None).await? {
+            Handed::Away { waits, why } => {
+                return Err(why.because(format!("{} in the spool", spool::statements_wait(waits))));
+            }
+            Handed::Delivered(delivery) => (delivery, remote.address().to_owned()),
+            Handed::Recorded | Handed::Queued => return Ok(()),
+        },
+        None => {
+            let store = store::open(context).await?;
+            let delivery = recorder
+                .deliver(store.as_ref())
+                .await
+                .map_err(|error| spool_error(&error))?;
+            store::settle(&store).await;
+            (delivery, store.origin().to_owned())
+        }
+    };
     let value = json!({
         "schema": "writ.spool-delivery/1",
-        "store": store.origin(),
+        "store": to,
         "delivered": delivery.delivered,
         "recordedGaps": delivery.told,
     });
@@ -138,7 +156,7 @@ async fn deliver(context: &Context) -> Result<(), EdgeError> {
         let mut out = format!(
             "delivered {} into {}; the longest waited {}\n",
             ui::counted(delivery.delivered.len() as u64, "statements"),
-            text::clean(store.origin()),
+            text::clean(&to),
             longest.human()
         );
         let before = delivery

@@ -3,16 +3,16 @@
 use serde_json::json;
 use writ_model::State;
 use writ_registry::spool::Backlog;
-use writ_registry::{ExemptionState, Query};
 use writ_render::{EdgeError, Format, text};
 
 use crate::args::StatusArgs;
 use crate::commands::spool::size;
-use crate::commands::why;
 use crate::context::{Context, clock};
-use crate::edge::EdgeResult as _;
+use crate::edge::Edge as _;
+use crate::reader::Reader;
+use crate::remote::Remote;
 use crate::repo::Repo;
-use crate::{emit, spool, store, ui};
+use crate::{emit, spool, ui};
 
 /// Runs the command; exit 0 whatever the state is.
 ///
@@ -22,6 +22,10 @@ use crate::{emit, spool, store, ui};
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
     let commit = repo.commit(args.commit.as_deref())?;
+    let remote = Remote::find(context, Some(&repo)).await?;
+    let context = &remote
+        .as_ref()
+        .map_or_else(|| context.clone(), |remote| remote.surroundings(context));
     let backlog = match spool::existing(context)? {
         Some(spool) => Some(
             spool
@@ -30,26 +34,26 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
         ),
         None => None,
     };
-    let store = store::open_read_only(context).await?;
     let service = repo.service(context);
-    let query = Query {
-        service: Some(service.to_owned()),
-        subject: writ_model::Subject {
-            commit: Some(commit.id.clone()),
-            ..writ_model::Subject::default()
-        },
-        ..Query::default()
-    };
-    let evidence = store.evidence(&query).await.edge()?.items;
-    let stats = store.stats().await.edge()?;
-    let exemptions = store.exemptions(Some(service)).await.edge()?;
-    let waiting = exemptions
-        .iter()
-        .filter(|row| row.state == ExemptionState::Requested)
-        .count();
+    let reader = Reader::open(context, remote).await?;
+    let evidence = reader
+        .evidence_of(service, &commit.id)
+        .await
+        .map_err(|error| {
+            // What waits here is known also when the server is away.
+            match &backlog {
+                Some(backlog) if backlog.items > 0 => error.because(format!(
+                    "{} in the spool",
+                    spool::statements_wait(backlog.items)
+                )),
+                _ => error,
+            }
+        })?;
+    let size = reader.size().await?;
+    let waiting = reader.exemptions_waiting(service).await?;
     let mut environments = Vec::new();
     for (name, _) in repo.config.environments_in_order() {
-        let last = why::last(&store, service, Some(name)).await.ok();
+        let last = reader.last(service, Some(name)).await?;
         environments.push((name.to_owned(), last));
     }
     let now = context.now();
@@ -69,7 +73,8 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
                     "asOf": last.as_ref().map(|(_, decision)| decision.as_of),
                 })).collect::<Vec<_>>(),
                 "exemptionsWaiting": waiting,
-                "store": stats,
+                "store": size.as_ref().map(|size| &size.whole),
+                "server": reader.address(),
                 "spool": backlog,
             });
             serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
@@ -128,12 +133,17 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> 
                     ui::counted(waiting as u64, "exemption requests")
                 ));
             }
-            out.push_str(&format!(
-                "  {:<12}{} entries, {} open findings\n",
-                "store",
-                text::number(stats.entries),
-                text::number(stats.counts.open_findings)
-            ));
+            if let Some(size) = &size {
+                out.push_str(&format!(
+                    "  {:<12}{} entries, {} open findings\n",
+                    "store",
+                    text::number(size.entries),
+                    text::number(size.open_findings)
+                ));
+            }
+            if let Some(address) = reader.address() {
+                out.push_str(&format!("  {:<12}{}\n", "server", text::clean(address)));
+            }
             if let Some(backlog) = &backlog {
                 out.push_str(&waiting_line(backlog));
             }

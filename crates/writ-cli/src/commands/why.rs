@@ -1,8 +1,6 @@
 //! `writ why [CONTROL|DECISION|ENVIRONMENT]`: explain the last block and how to regain compliance.
 
-use writ_gate::evaluate::recorded_decision;
 use writ_model::{Decision, DecisionId};
-use writ_registry::Store;
 use writ_render::{EdgeError, Format};
 
 use crate::args::WhyArgs;
@@ -10,8 +8,9 @@ use crate::commands::gate;
 use crate::context::Context;
 use crate::edge::{self, Edge};
 use crate::emit;
+use crate::reader::Reader;
+use crate::remote::Remote;
 use crate::repo::Repo;
-use crate::store;
 
 /// Runs the command: exit 0 when there is something to explain.
 ///
@@ -19,15 +18,17 @@ use crate::store;
 ///
 /// Nothing was decided yet, or what is named does not exist.
 pub async fn run(context: &Context, args: &WhyArgs) -> Result<u8, EdgeError> {
-    let store = store::open_read_only(context).await?;
     let what = args.what.as_deref();
     if let Some(id) = what.filter(|text| text.starts_with("dec_")) {
-        let decision = recorded_decision(&store, id)
-            .await
-            .map_err(|error| gate::evaluate_error(&error))?;
-        return print(context, &decision, id.parse().ok(), None);
+        // The id says what is meant; the repository, where there is one, which server has it.
+        let remote = Remote::find(context, Repo::open(context).ok().as_ref()).await?;
+        let reader = Reader::open(context, remote).await?;
+        let (id, decision) = reader.decision(id).await?;
+        return print(context, &decision, id, None, reader.address());
     }
     let repo = Repo::open(context)?;
+    let remote = Remote::find(context, Some(&repo)).await?;
+    let reader = Reader::open(context, remote).await?;
     let environments: Vec<String> = repo
         .config
         .environments_in_order()
@@ -36,7 +37,7 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<u8, EdgeError> {
         .collect();
     let environment = what.filter(|name| environments.iter().any(|known| known == name));
     let control = what.filter(|_| environment.is_none());
-    let (id, decision) = last(&store, repo.service(context), environment).await?;
+    let (id, decision) = reader.last_of(repo.service(context), environment).await?;
     if let Some(control) = control {
         let known: Vec<&str> = decision
             .checks
@@ -54,32 +55,7 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<u8, EdgeError> {
             .try_this(hint));
         }
     }
-    print(context, &decision, Some(id), control)
-}
-
-/// The newest recorded decision of a service.
-///
-/// # Errors
-///
-/// There is none, or it cannot be read.
-pub async fn last(
-    store: &Store,
-    service: &str,
-    environment: Option<&str>,
-) -> Result<(DecisionId, Decision), EdgeError> {
-    let rows = store
-        .decisions(Some(service), environment, 1)
-        .await
-        .map_err(|error| store::registry_error(&error))?;
-    let row = rows.first().ok_or_else(|| {
-        edge::usage(format!("nothing was decided about {service} yet"))
-            .try_this("writ run && writ gate")
-    })?;
-    let id = DecisionId::from_digest(row.id.digest());
-    let decision = recorded_decision(store, &id.to_string())
-        .await
-        .map_err(|error| gate::evaluate_error(&error))?;
-    Ok((id, decision))
+    print(context, &decision, Some(id), control, reader.address())
 }
 
 fn print(
@@ -87,11 +63,13 @@ fn print(
     decision: &Decision,
     id: Option<DecisionId>,
     control: Option<&str>,
+    server: Option<&str>,
 ) -> Result<u8, EdgeError> {
     emit::emit(context, |sink| {
         let surroundings = writ_render::Context {
             decision_id: id,
             change: Some(gate::change(decision)),
+            links: server.map(str::to_owned),
             ..emit::surroundings(context, sink)
         };
         match (sink.format, control) {

@@ -4,6 +4,8 @@
 
 mod account;
 mod backup;
+mod between;
+mod client;
 mod controls;
 mod doctor;
 mod edges;

@@ -6,6 +6,7 @@
 
 mod error;
 mod lock;
+mod server;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -15,9 +16,10 @@ use std::path::Path;
 pub(crate) use error::Mistakes;
 pub use error::{ConfigError, Mistake, did_you_mean};
 pub use lock::{Lock, LockDifference, LockError, PinnedAdapter, PinnedBundle, PinnedTool};
+pub use server::Server;
 pub use types::{
     Approvals, Artifact, BackgroundService, Config, Controls, EnvironmentConfig, GateMode, On,
-    Produces, Server, StageConfig,
+    Produces, StageConfig,
 };
 
 use toml::de::{DeTable, DeValue};

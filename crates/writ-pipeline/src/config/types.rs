@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use writ_model::Span;
 
+use super::server::Server;
 use super::{Mistakes, did_you_mean};
 
 /// The whole file.
@@ -51,14 +52,6 @@ pub struct Controls {
     /// Tag or branch; resolved and pinned by digest in `writ.lock`.
     #[serde(default, rename = "ref")]
     pub reference: Option<String>,
-}
-
-/// The Writ server.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    /// Base URL.
-    pub url: String,
 }
 
 /// What is released.
@@ -261,6 +254,9 @@ impl Config {
                         .into(),
                 ),
             );
+        }
+        if let Some(server) = &self.server {
+            server.validate(mistakes);
         }
         let stage_names: Vec<&str> = self.stages.keys().map(|k| k.get_ref().as_str()).collect();
         let environment_names: Vec<&str> = self

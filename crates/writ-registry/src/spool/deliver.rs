@@ -5,7 +5,7 @@ use std::fs;
 use std::future::Future;
 
 use writ_evidence::key::Signer;
-use writ_model::{EvidenceId, LedgerHead};
+use writ_model::{EvidenceId, LedgerHead, Timestamp};
 
 use super::item::{Item, Place};
 use super::state::{Delivered, State};
@@ -106,6 +106,20 @@ impl Spool {
     /// Another process delivers; an item is damaged or was not taken (what is behind it waits, so
     /// that the order is kept); the disk refuses. Running it again is always safe.
     pub async fn deliver<D: Destination>(&self, to: &D, signer: &dyn Signer) -> Result<Delivery> {
+        self.deliver_since(to, signer, None).await
+    }
+
+    /// The same for a command that delivers what it has just made: statements that were queued at
+    /// `since` or later came in time, and are not told as a gap.
+    ///
+    /// # Errors
+    /// As [`Spool::deliver`].
+    pub async fn deliver_since<D: Destination>(
+        &self,
+        to: &D,
+        signer: &dyn Signer,
+        since: Option<Timestamp>,
+    ) -> Result<Delivery> {
         let _turn = self.have_to_itself("delivers or exports it")?;
         fault::point("deliver.start");
         let mut delivery = Delivery {
@@ -124,10 +138,10 @@ impl Spool {
                 break Some(error);
             }
             if self.state()?.delivered.len() >= MAX_TOLD {
-                self.tell(to, signer, &mut delivery).await?;
+                self.tell(to, signer, since, &mut delivery).await?;
             }
         };
-        let told = self.tell(to, signer, &mut delivery).await;
+        let told = self.tell(to, signer, since, &mut delivery).await;
         self.collect_garbage()?;
         fault::point("deliver.end");
         match (stopped, told) {
@@ -319,9 +333,18 @@ impl Spool {
         &self,
         to: &D,
         signer: &dyn Signer,
+        since: Option<Timestamp>,
         delivery: &mut Delivery,
     ) -> Result<()> {
         let mut state = self.state()?;
+        let before = state.delivered.len();
+        state
+            .delivered
+            .retain(|one| since.is_none_or(|since| one.spooled_at < since));
+        if state.delivered.len() < before && state.delivered.is_empty() && state.aside.is_empty() {
+            // Everything came in time: there is no gap.
+            state.write(self.path())?;
+        }
         if !state.delivered.is_empty() || !state.aside.is_empty() {
             let head = to
                 .head()

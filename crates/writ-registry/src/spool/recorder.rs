@@ -74,4 +74,23 @@ impl SpoolRecorder {
         let signer = self.producer()?;
         self.spool.deliver(to, &signer).await
     }
+
+    /// Delivers what waits; what was queued at `since` or later came in time and is no gap.
+    ///
+    /// # Errors
+    /// As [`Spool::deliver`].
+    pub async fn deliver_since<D: Destination>(
+        &self,
+        to: &D,
+        since: writ_model::Timestamp,
+    ) -> Result<Delivery> {
+        let signer = self.producer()?;
+        self.spool.deliver_since(to, &signer, Some(since)).await
+    }
+
+    /// The time of the spool's clock.
+    #[must_use]
+    pub fn now(&self) -> writ_model::Timestamp {
+        self.spool.now()
+    }
 }

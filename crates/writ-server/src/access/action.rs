@@ -40,6 +40,7 @@ actions! {
     ReadLedger = "read-ledger": "Read the ledger's checkpoint, tiles and proofs.",
     ReadEntries = "read-entries": "Read whole ledger entries of all services.",
     RecordEvidence = "record-evidence": "Hand in signed evidence.",
+    Decide = "decide": "Ask the gate for a decision.",
     ReadServer = "read-server": "Read the state of the server.",
     ReadMetrics = "read-metrics": "Read the server's figures.",
     ManagePeople = "manage-people": "Give and take roles, disable accounts and end sessions.",

@@ -24,6 +24,7 @@ pub const fn allowed(action: Action) -> &'static [Role] {
         Action::ReadRecords | Action::ReadControls | Action::ReadLedger => &ROLES,
         Action::ReadEntries => &[Compliance, Auditor, Operator],
         Action::RecordEvidence => &[Developer, Operator, Service],
+        Action::Decide => &[Developer, Operator, Service],
         Action::ReadServer | Action::ManagePeople => &[Operator],
         Action::ReadMetrics => &[Operator, Service],
         Action::OwnSettings => &[Developer, Reviewer, Compliance, Auditor, Operator],

@@ -149,7 +149,11 @@ pub async fn receipt(
     _: Query<AtQuery>,
 ) -> Result<Response, Problem> {
     let record = read(&ask, &id).await?;
-    let proof = ask.app.store.receipt(&record.item.id.to_string()).await?;
+    let proof = ask
+        .app
+        .store
+        .whole_receipt(&record.item.id.to_string())
+        .await?;
     let name = format!("{}.tlog-proof", record.item.id.short());
     Ok(download(
         proof.to_text().into_bytes(),

@@ -185,7 +185,13 @@ pub async fn record(
     }
     for one in &recorded {
         let proof = match wanted {
-            true => Some(state.store.receipt(&one.id.to_string()).await?.to_text()),
+            true => Some(
+                state
+                    .store
+                    .whole_receipt(&one.id.to_string())
+                    .await?
+                    .to_text(),
+            ),
             false => None,
         };
         items.push(receipt(one, proof));
@@ -276,7 +282,7 @@ fn handed(text: &[u8]) -> Result<NewRecord, Problem> {
     Ok(record)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };

@@ -3,9 +3,11 @@
 //! Reads are pure functions of the address and the ledger size: they carry an entity tag made of
 //! both. Lists come in parts; a part names where the next one begins.
 
+pub mod about;
 pub mod approvals;
 pub mod changes;
 pub mod controls;
+pub mod decide;
 pub mod decisions;
 pub mod evidence;
 pub mod exemptions;

@@ -15,9 +15,12 @@ use writ_model::EvidenceItem;
 use writ_registry::{
     ApprovalRow, ChangeRow, DecisionStates, RunRow, ServiceRow, Stats, TrackedFinding, WritRow,
 };
+use writ_render::GateDocument;
 
+use super::about::About;
 use super::changes::ChangesQuery;
 use super::controls::ControlView;
+use super::decide::DecisionRequest;
 use super::decisions::DecisionView;
 use super::evidence::{ENVELOPE, EvidenceQuery, EvidenceView};
 use super::exemptions::{ExemptionView, ExemptionsQuery};
@@ -202,6 +205,29 @@ const OPERATIONS: &[Operation] = &[
         ReleasesQuery,
         Part<DecisionStates>
     ),
+    Operation {
+        method: "post",
+        path: "/api/v1/decisions",
+        id: "decide",
+        about: "Judge a release over everything recorded, record the decision, and issue the writ of a yes",
+        query: whole::<NoQuery>,
+        body: Some(&[(JSON, of::<DecisionRequest>)]),
+        answers: &[
+            (200, JSON, of::<GateDocument>),
+            (201, JSON, of::<GateDocument>),
+        ],
+        refusals: &[
+            Code::Body,
+            Code::MediaType,
+            Code::TooLarge,
+            Code::OtherProfile,
+            Code::Undecidable,
+            Code::CrossSite,
+            Code::NotAllowed,
+            Code::Busy,
+            Code::Store,
+        ],
+    },
     read!(
         "/api/v1/decisions/{id}",
         "getDecision",
@@ -282,6 +308,13 @@ const OPERATIONS: &[Operation] = &[
         "State of every control for every service in one environment",
         PostureQuery,
         Posture
+    ),
+    read!(
+        "/api/v1/server",
+        "getServer",
+        "What a client needs to know: the ledger's keys, the controls, limits",
+        NoQuery,
+        About
     ),
     read!(
         "/api/v1/stats",

@@ -62,6 +62,9 @@ codes! {
     Conflict = "idempotency-conflict", CONFLICT, "The same Idempotency-Key came with another body";
     SignIn = "sign-in", UNAUTHORIZED, "Somebody who is known here may do this";
     People = "people", UNPROCESSABLE_ENTITY, "This cannot be done with people and their roles";
+    OtherProfile = "other-profile", CONFLICT, "Another profile binds this service in this environment";
+    Unbound = "unbound", CONFLICT, "No profile binds this service in this environment";
+    Undecidable = "undecidable", UNPROCESSABLE_ENTITY, "This request cannot be decided";
     NotAllowed = "not-allowed", FORBIDDEN, "This is not allowed to you";
     FormToken = "form-token", FORBIDDEN, "The form does not belong to this session";
     TooOften = "too-often", TOO_MANY_REQUESTS, "There were too many attempts";
