@@ -24,7 +24,9 @@ pub use key::{ImportArgs, KeyCommand, KeySource, NewArgs, RotateArgs};
 pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
 pub use search::SearchArgs;
 pub use serve::ServeArgs;
-pub use server::{AccountCommand, BackupArgs, RestoreArgs, RoleName, ServerCommand};
+pub use server::{
+    AccountCommand, BackupArgs, RestoreArgs, RoleName, ServerCommand, TokenArgs, TokenCommand,
+};
 pub use spool::{SpoolCommand, SpoolPlace};
 pub use tool::ToolCommand;
 pub use verify::VerifyArgs;

@@ -1,16 +1,19 @@
 //! Clients of outside systems. Each system has one file or folder.
 //!
 //! [`http`] is what they share: bounded in time and size, no redirects, a rule for addresses, tries
-//! with growing pauses, and secrets that never print. [`tlog`] reads published logs and asks witnesses.
+//! with growing pauses, and secrets that never print. [`jwks`] fetches the public keys of an issuer of
+//! tokens. [`tlog`] reads published logs and asks witnesses.
 //! [`vault`] is the transit engine of Vault and
 //! OpenBao, as a signer.
 
 pub mod http;
+pub mod jwks;
 pub mod secret;
 pub mod tlog;
 pub mod vault;
 
 pub use http::{AddressRule, Client, ClientOptions, HttpError, Reply};
+pub use jwks::{KeySource, KeySourceError, KeySourceOptions};
 pub use secret::Secret;
 pub use tlog::{Gathered, HttpLog, HttpWitnesses, gather};
 pub use vault::{Vault, VaultService};

@@ -33,6 +33,7 @@ mod record;
 mod reindex;
 pub mod spool;
 mod store;
+pub mod tokens;
 mod trust;
 mod verify;
 mod views;
@@ -59,9 +60,10 @@ pub use read::{EvidenceSet, MIN_PREFIX, Record, Stats};
 pub use record::{Blob, BlobBody, Input, NewRecord, Recorded};
 pub use reindex::{Compared, Rebuilt};
 pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
+pub use tokens::{ApiToken, NewToken, TokenCheck};
 pub use trust::{KeyAccess, KeyEntry, PREVIEW_ENVIRONMENT, Trust};
 pub use verify::{
-    Checked, Failure, FileCheck, IndexState, ReceiptTrust, VerifyOptions, VerifyReport,
+    Checked, Failure, FileCheck, IndexState, Jobs, ReceiptTrust, VerifyOptions, VerifyReport,
     verify_file, verify_receipt, verify_store,
 };
 pub use witnessed::{Proved, WITNESS_POLICY, Witnessed};

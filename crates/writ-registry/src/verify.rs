@@ -9,6 +9,7 @@
 mod file;
 mod receipt;
 
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::index::home::Home;
 use crate::item::{Reader, projected};
 use crate::keys::Retracted;
 use crate::keys::history::KeyLog;
+use crate::keys::job::{JobKey, named_keys};
 use crate::log::{self, Log, LogView};
 use crate::open::{open_locker, open_ops, trusted_head};
 use crate::store::{Store, StoreOptions};
@@ -136,8 +138,20 @@ pub struct VerifyReport {
     /// Entries that counted once: their key was revoked later, from an earlier time on. Nothing is wrong
     /// with the store; they are no evidence.
     pub retracted: Vec<Retracted>,
+    /// Keys that were bound to CI jobs, and the entries that they signed.
+    pub jobs: Jobs,
     /// What is wrong; empty when all is good.
     pub failures: Vec<Failure>,
+}
+
+/// Evidence that CI jobs signed by keys of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Jobs {
+    /// Keys that an entry binds to a job.
+    pub keys: u64,
+    /// Entries that such a key signed, each within its time and for its services.
+    pub entries: u64,
 }
 
 impl VerifyReport {
@@ -188,6 +202,7 @@ async fn verify_config(
         witnessed: None,
         index: IndexState::NotCompared,
         retracted: Vec::new(),
+        jobs: Jobs::default(),
         failures: Vec::new(),
     };
     let mut earlier = options.earlier.clone();
@@ -447,6 +462,10 @@ fn check_entries(
         );
         ControlFlow::Continue(())
     })?;
+    report.jobs = Jobs {
+        keys: found.jobs.len() as u64,
+        entries: found.by_jobs,
+    };
     let (failures, retracted, keys) = found.judged();
     report.failures.extend(failures);
     report.retracted = retracted;
@@ -471,6 +490,10 @@ pub(crate) struct Found {
     /// Entries by a revoked key: when the ledger revokes it later they are retracted, else refused.
     revoked: Vec<(KeyId, Retracted, Failure)>,
     keys: KeyLog,
+    /// The newest binding of each key of a job, so far.
+    jobs: HashMap<KeyId, JobKey>,
+    /// Entries that such keys signed.
+    by_jobs: u64,
 }
 
 impl Found {
@@ -541,10 +564,40 @@ pub(crate) fn check_entry(
     };
     found.keys.note(index, at, &checked, entry.envelope);
     let id = checked.id;
+    if let Some(job) = JobKey::of(id, index, at, &checked.statement) {
+        found.jobs.insert(job.key_id, job);
+    }
+    // The store vouches for what a job signed; here it is checked that it may.
+    let by = signed_by_job(&checked, entry.envelope, &found.jobs);
+    let stated = by.as_ref().map(|_| checked.statement.clone());
     let Ok(projected) = projected(checked, index, at) else {
         // A statement that this version cannot read is signed and logged all the same.
         return;
     };
+    if let (Some((job, signed)), Some(stated)) = (by, &stated) {
+        found.by_jobs += 1;
+        let problem = match signed {
+            true => job
+                .held(at)
+                .and_then(|()| job.covers(stated, &projected.item)),
+            false => Err(format!(
+                "it names key {} of {}, which did not sign it",
+                job.key_id,
+                job.job()
+            )),
+        };
+        if let Err(problem) = problem {
+            found.failures.push(failure(
+                log.place(""),
+                Some(id),
+                format!(
+                    "the store took entry {index} in as evidence of a job, and the binding (entry {}) does not cover it: {problem}",
+                    job.entry
+                ),
+                "find out who used the producer key of this store; this entry proves nothing",
+            ));
+        }
+    }
     for (digest, role) in projected.blobs {
         if stored.binary_search(&digest).is_err() {
             found.failures.push(failure(
@@ -555,6 +608,27 @@ pub(crate) fn check_entry(
             ));
         }
     }
+}
+
+/// The job that an entry says it is from, and whether its key signed what is there.
+fn signed_by_job(
+    checked: &crate::item::Checked,
+    envelope: &[u8],
+    jobs: &HashMap<KeyId, JobKey>,
+) -> Option<(JobKey, bool)> {
+    if jobs.is_empty() {
+        return None;
+    }
+    let envelope = Envelope::parse(envelope).ok()?;
+    if let Some(job) = named_keys(&envelope)
+        .into_iter()
+        .find_map(|id| jobs.get(&id))
+    {
+        return Some((job.clone(), job.signed(&envelope)));
+    }
+    // A reference by the store stands for the whole statement, which the store alone saw signed.
+    let job = checked.signed_by.and_then(|id| jobs.get(&id))?;
+    Some((job.clone(), true))
 }
 
 /// Computes the index anew and compares.

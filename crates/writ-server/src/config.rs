@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::access::workload::WorkloadSettings;
+
 /// Where settings are read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/writ/server.toml";
 
@@ -27,6 +29,8 @@ pub struct Config {
     pub limits: Limits,
     /// The server's own log.
     pub log: Log,
+    /// CI jobs that are let in.
+    pub workload: Vec<WorkloadSettings>,
 }
 
 /// Files of a certificate.
@@ -91,6 +95,7 @@ impl Default for Config {
             behind_proxy: false,
             limits: Limits::default(),
             log: Log::default(),
+            workload: Vec::new(),
         }
     }
 }
@@ -222,6 +227,18 @@ impl Config {
         ] {
             if value == 0 || value > 3_600 {
                 return refuse(key, format!("{value} is not between 1 and 3600"));
+            }
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for rule in &self.workload {
+            if let Err((key, problem)) = rule.check() {
+                return refuse(key, problem);
+            }
+            if !names.insert(&rule.name) {
+                return refuse(
+                    "workload.name",
+                    format!("two have the name '{}'", rule.name),
+                );
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use writ_gate::Bundle;
 use writ_model::{Assurance, Digest, PrincipalId, Role};
 use writ_registry::Store;
 
+use crate::access::workload::Workloads;
 use crate::access::{Grant, People, Principal, Via};
 use crate::config::Config;
 use crate::figures::waiting::Waiting;
@@ -55,6 +56,8 @@ pub struct App {
     pub(crate) waiting: Mutex<Vec<(u64, Waiting)>>,
     /// Where evidence is handed in.
     pub(crate) intake: crate::intake::Queue,
+    /// CI jobs that are let in.
+    pub(crate) workloads: Workloads,
     /// Keys of requests that may be repeated.
     pub(crate) keys: crate::api::intake::Keys,
 }
@@ -107,6 +110,7 @@ impl App {
         };
         let people = People::new(&store).await?;
         let head = newest_head(&store).await?;
+        let workloads = Workloads::new(&config.workload, &store)?;
         let (intake, work) = crate::intake::Queue::new(&config.limits);
         let app = Arc::new(Self {
             store,
@@ -122,6 +126,7 @@ impl App {
             names: RwLock::default(),
             waiting: Mutex::default(),
             intake,
+            workloads,
             keys: crate::api::intake::Keys::default(),
         });
         work.begin(&app);

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::sandbox::Sandbox;
 
 /// Every verb, with its noun.
-const VERBS: [&str; 62] = [
+const VERBS: [&str; 65] = [
     "init",
     "check",
     "run",
@@ -42,6 +42,9 @@ const VERBS: [&str; 62] = [
     "server account role",
     "server account disable",
     "server account password",
+    "server token new",
+    "server token list",
+    "server token revoke",
     "spool list",
     "spool deliver",
     "spool export",

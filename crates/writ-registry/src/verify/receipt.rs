@@ -89,5 +89,6 @@ fn signed(entry: &[u8], index: u64, keys: &TrustedKeys) -> Result<Checked, Strin
         signer,
         index: Some(index),
         blobs: 0,
+        job: None,
     })
 }

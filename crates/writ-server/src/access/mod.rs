@@ -8,6 +8,7 @@
 //! runs; the table of [`roles`] has the answer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -22,8 +23,10 @@ pub mod forms;
 pub(crate) mod people;
 pub mod roles;
 pub(crate) mod tries;
+pub mod workload;
 
 pub use action::Action;
+pub(crate) use bearer::job;
 pub use people::People;
 
 use crate::http::{Code, Problem};
@@ -136,6 +139,17 @@ pub fn may_on(principal: &Principal, action: Action, service: &str) -> Result<()
     decide(principal, action, Some(service))
 }
 
+/// The services on which somebody may do something; `None`: all of them.
+#[must_use]
+pub fn services(principal: &Principal, action: Action) -> Option<Arc<[String]>> {
+    let allowed = roles::allowed(action);
+    let grants = principal
+        .grants
+        .iter()
+        .filter(|grant| allowed.contains(&grant.role));
+    grants.map(|grant| grant.service.clone()).collect()
+}
+
 fn decide(principal: &Principal, action: Action, service: Option<&str>) -> Result<(), Problem> {
     if action == Action::Public {
         return Ok(());
@@ -240,7 +254,7 @@ pub async fn identify(
 }
 
 /// The token of `Bearer TOKEN`.
-fn token(value: &str) -> Option<&str> {
+pub(crate) fn token(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use writ_model::{Digest, EvidenceId, Timestamp};
 use writ_registry::{Blob, NewRecord, Recorded};
 
+use crate::access::{self, Action, Principal};
 use crate::http::{Code, Problem, Query};
 use crate::state::Shared;
 
@@ -117,6 +118,7 @@ impl Keys {
 pub async fn record(
     State(state): State<Shared>,
     Query(query): Query<IntakeQuery>,
+    principal: Principal,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -163,6 +165,11 @@ pub async fn record(
                 .fix("Use a new key for new evidence"),
         );
     }
+    let services = access::services(&principal, Action::RecordEvidence);
+    let records = records
+        .into_iter()
+        .map(|record| record.only_for(services.clone()))
+        .collect();
     let recorded = state.intake.record(records).await?;
     let wanted = query.proof.unwrap_or_default();
     if wanted && recorded.len() > PROOFS {
