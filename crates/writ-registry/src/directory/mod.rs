@@ -2,7 +2,7 @@
 //!
 //! Accounts and sessions are no evidence: they lie in the ops schema. Which principal has which
 //! role is evidence: every grant and every withdrawal is an entry of the ledger
-//! ([`Store::grant_role`]), and roles are read back from there ([`RoleBook`]).
+//! ([`Store::change_role`]), and roles are read back from there ([`RoleBook`]).
 
 mod accounts;
 mod duties;
