@@ -1,7 +1,7 @@
 //! Who asks and what they may do: the one place where both are decided.
 //!
 //! [`identify`] finds out who asks, by one of three doors: a token in `Authorization: Bearer`
-//! ([`bearer`]), the cookie of a session, or this machine itself. While a store has no account, the
+//! (`bearer`), the cookie of a session, or this machine itself. While a store has no account, the
 //! server listens on the loopback interface only, and whoever can reach that is the operator of
 //! this machine: one fixed principal, whose acts are recorded with the assurance `local-user`.
 //! Every route names its [`Action`] in the table of routes and asks [`may`] before its handler
