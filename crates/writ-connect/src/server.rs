@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use writ_model::wire::{About, DecisionRequest, Receipt, Receipts};
 use zeroize::Zeroizing;
 
 use crate::http::{AddressRule, Client, ClientOptions, HttpError, Reply, Request};
@@ -177,49 +178,6 @@ impl fmt::Display for ServerProblem {
     }
 }
 
-/// A server as it tells of itself; nothing of it is proved.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct About {
-    /// Version of Writ.
-    pub version: String,
-    /// Name of its ledger.
-    pub origin: String,
-    /// Verifier keys of its ledger.
-    pub log_keys: Vec<String>,
-    /// How much it takes at once.
-    pub limits: Limits,
-}
-
-/// How much a server takes at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Limits {
-    /// Largest body of one envelope, in bytes.
-    pub envelope_bytes: u64,
-    /// Largest body of a batch, in bytes.
-    pub batch_bytes: u64,
-    /// Most envelopes of a batch.
-    pub batch_items: u64,
-}
-
-/// Where one envelope is recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Receipt {
-    /// `ev_…`
-    pub id: String,
-    /// Its place in the ledger.
-    pub index: u64,
-    /// When the ledger recorded it, RFC 3339.
-    pub recorded_at: String,
-    /// It was there before.
-    pub already_there: bool,
-    /// Its offline proof.
-    #[serde(default)]
-    pub proof: Option<String>,
-}
-
 /// An envelope with the bytes behind it, as a line of a batch.
 #[derive(Debug, Default)]
 pub struct Line(Vec<u8>);
@@ -274,31 +232,6 @@ impl Line {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// A question to the gate.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DecisionAsk {
-    /// Service.
-    pub service: String,
-    /// Environment.
-    pub environment: String,
-    /// Profile that the repository requests.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
-    /// Commit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-    /// Its tree.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tree: Option<String>,
-    /// Artefact, `sha256:…`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub artifact: Option<String>,
-    /// `block`, or as the profile says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<&'static str>,
 }
 
 /// A client of one server.
@@ -360,10 +293,6 @@ impl ServerClient {
     /// # Errors
     /// See [`ServerError`]; nothing of a batch that was refused is recorded.
     pub async fn record(&self, lines: &[Line]) -> Result<Vec<Receipt>, ServerError> {
-        #[derive(Deserialize)]
-        struct Receipts {
-            items: Vec<Receipt>,
-        }
         let mut request = Request::get("api/v1/evidence?proof=true").repeatable();
         request.method = reqwest::Method::POST;
         request.content_type = "application/x-ndjson";
@@ -392,7 +321,7 @@ impl ServerClient {
     /// See [`ServerError`].
     pub async fn decide<T: DeserializeOwned>(
         &self,
-        ask: &DecisionAsk,
+        ask: &DecisionRequest,
         key: &str,
     ) -> Result<T, ServerError> {
         let body = serde_json::to_value(ask).map_err(|error| self.strange(error.to_string()))?;
@@ -400,26 +329,6 @@ impl ServerClient {
         request.headers.push(("idempotency-key", key.to_owned()));
         let reply = self.send(request).await?;
         self.read(&reply)
-    }
-
-    /// What the key of a CI job signs to be bound to the job: that it is here together with the
-    /// token. `None` without a token.
-    #[must_use]
-    pub fn proof_message(&self, key_id: &str) -> Option<Vec<u8>> {
-        let token = self.token.as_ref()?;
-        let digest = writ_model::Digest::of(token.expose().as_bytes()).to_hex();
-        Some(format!("writ job key v1\n{digest}\n{key_id}\n").into_bytes())
-    }
-
-    /// Binds the public half of a key (PEM) to the CI job whose token is sent.
-    ///
-    /// # Errors
-    /// See [`ServerError`].
-    pub async fn bind_key(&self, public_key: &str, proof: &[u8]) -> Result<(), ServerError> {
-        let body = serde_json::json!({"publicKey": public_key, "proof": STANDARD.encode(proof)});
-        self.send(Request::post("api/v1/workload/keys", &body).repeatable())
-            .await
-            .map(|_| ())
     }
 
     /// The offline proof of one piece of evidence.

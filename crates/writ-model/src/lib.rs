@@ -13,6 +13,7 @@
 //! | [`state`], [`check`] | the nine states of a check, its five-part message, the gate's answer |
 //! | [`decision`] | the gate's answer with all its checks |
 //! | [`people`] | principals (pseudonyms), roles, assurance levels |
+//! | [`wire`] | what clients and the server of the interface say to each other |
 
 pub mod check;
 pub mod decision;
@@ -25,6 +26,7 @@ pub mod scan;
 pub mod severity;
 pub mod state;
 pub mod time;
+pub mod wire;
 
 pub use check::{Check, CheckItem, EvidenceRef, ExemptionRef, MapsTo, WayOut};
 pub use decision::{BundleRef, Decision, LedgerHead};
@@ -32,7 +34,7 @@ pub use digest::Digest;
 pub use evidence::{EvidenceItem, EvidenceType, Origin, ProducerClass, Subject};
 pub use finding::{Category, Finding, Fix, Identifier, Location, Suppression};
 pub use id::{DecisionId, EvidenceId, WritId};
-pub use people::{Assurance, PrincipalId, Role};
+pub use people::{Assurance, Grant, PrincipalId, Role};
 pub use scan::{DatabaseInfo, LookedAt, Outcome, SeverityCounts, ToolInfo};
 pub use severity::Severity;
 pub use state::{Answer, State, StateCounts};

@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 use writ_gate::Bundle;
-use writ_model::{Assurance, Digest, PrincipalId, Role};
+use writ_model::{Assurance, Digest, Grant, PrincipalId, Role};
 use writ_registry::Store;
+use writ_render::GateDocument;
 
-use crate::access::{Grant, People, Principal, Via};
+use crate::access::{People, Principal, Via};
 use crate::config::Config;
 use crate::figures::waiting::Waiting;
+use crate::http::repeated::Repeated;
 use crate::metrics::Metrics;
 use crate::serve::ServeError;
 
@@ -56,9 +58,9 @@ pub struct App {
     /// Where evidence is handed in.
     pub(crate) intake: crate::intake::Queue,
     /// Keys of requests that may be repeated.
-    pub(crate) keys: crate::api::intake::Keys,
+    pub(crate) keys: Repeated<()>,
     /// Decisions of requests that may be repeated.
-    pub(crate) answers: crate::api::decide::Answers,
+    pub(crate) answers: Repeated<GateDocument>,
     /// Places for decisions that are computed.
     pub(crate) deciding: tokio::sync::Semaphore,
 }
@@ -104,7 +106,6 @@ impl App {
             id: store.local_principal(&operator).await?,
             name: operator,
             grants: vec![Grant::everywhere(Role::Operator)],
-            only: None,
             assurance: Assurance::LocalUser,
             via: Via::Local,
             browser: None,
@@ -126,8 +127,8 @@ impl App {
             names: RwLock::default(),
             waiting: Mutex::default(),
             intake,
-            keys: crate::api::intake::Keys::default(),
-            answers: crate::api::decide::Answers::default(),
+            keys: Repeated::new(crate::api::intake::REMEMBERED),
+            answers: Repeated::new(crate::api::decide::REMEMBERED),
             deciding: tokio::sync::Semaphore::new(crate::api::decide::AT_ONCE),
         });
         work.begin(&app);

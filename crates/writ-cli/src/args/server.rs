@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use writ_model::Role;
 
 /// `writ server …`
 #[derive(Debug, Subcommand)]
@@ -54,8 +55,8 @@ pub enum AccountCommand {
         #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
         name: String,
         /// Its first role.
-        #[arg(long, value_name = "ROLE")]
-        role: RoleName,
+        #[arg(long, value_name = "ROLE", value_parser = role())]
+        role: Role,
         /// Limit the role to one service.
         #[arg(long = "for", value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
         limit: Option<String>,
@@ -77,13 +78,14 @@ pub enum AccountCommand {
         #[arg(
             long,
             value_name = "ROLE",
+            value_parser = role(),
             required_unless_present = "revoke",
             conflicts_with = "revoke"
         )]
-        grant: Option<RoleName>,
+        grant: Option<Role>,
         /// Role to take away.
-        #[arg(long, value_name = "ROLE")]
-        revoke: Option<RoleName>,
+        #[arg(long, value_name = "ROLE", value_parser = role())]
+        revoke: Option<Role>,
         /// The service that the role is limited to.
         #[arg(long = "for", value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
         limit: Option<String>,
@@ -112,21 +114,10 @@ pub enum AccountCommand {
     },
 }
 
-/// Roles of accounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RoleName {
-    /// Writes changes, requests exemptions.
-    Developer,
-    /// Approves releases and exemptions.
-    Reviewer,
-    /// Owns controls and audits.
-    Compliance,
-    /// Reads an audit and its period.
-    Auditor,
-    /// Runs the platform.
-    Operator,
-    /// A machine.
-    Service,
+/// A role by its word.
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::word))
+        .try_map(|word| Role::of_word(&word).ok_or("there is no such role"))
 }
 
 /// `writ server backup`

@@ -30,10 +30,8 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
     let repo = Repo::open(context)?;
     let commit = repo.commit(args.commit.as_deref())?;
     let kind = args.kind.as_deref().map(kind_of_word).transpose()?;
-    let remote = Remote::find(context, Some(&repo)).await?;
-    let context = &remote
-        .as_ref()
-        .map_or_else(|| context.clone(), |remote| remote.surroundings(context));
+    let (remote, context) = Remote::enter(context, Some(&repo))?;
+    let context = context.as_ref();
     let door = Door::open(context, remote).await?;
     let keys = Keys::of(door.trust())?;
     let reader = IngestReader::new(*keys.secrets());

@@ -1,8 +1,8 @@
 //! `writ gate [ENVIRONMENT]`: decide; the answer is the exit code.
 
-use writ_connect::server::DecisionAsk;
 use writ_gate::evaluate::{EvaluateError, Options, built_from};
 use writ_gate::{Evaluated, Release, evaluate};
+use writ_model::wire::{self, DecisionRequest};
 use writ_model::{Decision, Subject};
 use writ_render::{EdgeError, Format, WritNote};
 
@@ -35,9 +35,9 @@ pub async fn run(context: &Context, args: &GateArgs) -> Result<u8, EdgeError> {
         profile: repo.profile().to_owned(),
         commit,
     };
-    match Remote::find(context, Some(&repo)).await? {
-        Some(remote) => ask(&remote.surroundings(context), args, &remote, question).await,
-        None => decide(context, args, question).await,
+    match Remote::enter(context, Some(&repo))? {
+        (Some(remote), context) => ask(&context, args, &remote, question).await,
+        (None, context) => decide(&context, args, question).await,
     }
 }
 
@@ -85,14 +85,14 @@ async fn ask(
             }
         }
     }
-    let ask = DecisionAsk {
+    let ask = DecisionRequest {
         service: question.service,
         environment: question.environment,
         profile: Some(question.profile),
         commit: Some(question.commit.id),
         tree: Some(question.commit.tree),
-        artifact: args.artifact.map(|digest| digest.to_string()),
-        mode: (args.mode == Some(Mode::Block)).then_some("block"),
+        artifact: args.artifact,
+        mode: (args.mode == Some(Mode::Block)).then_some(wire::Mode::Block),
     };
     let evaluated = remote.decide(&ask).await?;
     show(context, &evaluated, args.all, Some(remote.address()))?;

@@ -28,10 +28,8 @@ pub async fn run(context: &Context, command: &SpoolCommand) -> Result<u8, EdgeEr
         "writ spool",
         &[Format::Human, Format::Json, Format::Jsonl],
     )?;
-    let remote = Remote::find(context, Repo::open(context).ok().as_ref()).await?;
-    let context = &remote
-        .as_ref()
-        .map_or_else(|| context.clone(), |remote| remote.surroundings(context));
+    let (remote, context) = Remote::enter(context, Repo::open(context).ok().as_ref())?;
+    let context = context.as_ref();
     match command {
         SpoolCommand::List => list(context),
         SpoolCommand::Deliver => deliver(context, remote.as_ref()).await,

@@ -22,10 +22,8 @@ use crate::{emit, spool, ui};
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
     let commit = repo.commit(args.commit.as_deref())?;
-    let remote = Remote::find(context, Some(&repo)).await?;
-    let context = &remote
-        .as_ref()
-        .map_or_else(|| context.clone(), |remote| remote.surroundings(context));
+    let (remote, context) = Remote::enter(context, Some(&repo))?;
+    let context = context.as_ref();
     let backlog = match spool::existing(context)? {
         Some(spool) => Some(
             spool

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use writ_connect::ServerError;
-use writ_connect::server::{Line, Receipt};
+use writ_connect::server::Line;
+use writ_model::wire::Receipt;
 use writ_model::{EvidenceId, LedgerHead, Timestamp};
 use writ_registry::spool::{
     Delivery, Destination, SpoolError, SpoolRecorder, Undelivered, waits_in,
@@ -97,17 +98,6 @@ pub async fn deliver_now(
     recorder: &SpoolRecorder,
     since: Option<Timestamp>,
 ) -> Result<Handed, EdgeError> {
-    if remote.of_job
-        && let Err(fault) = remote.bind_key(recorder).await
-    {
-        if !fault.away {
-            return Err(fault.why);
-        }
-        return Ok(Handed::Away {
-            waits: waits_in(recorder.spool().path()),
-            why: fault.why,
-        });
-    }
     let to = Delivering::new(remote, recorder.spool().path().join("receipts"));
     let mut tries = 0;
     loop {
@@ -231,10 +221,7 @@ impl<'a> Delivering<'a> {
 
     /// Checks a receipt and keeps it.
     fn check(&self, receipt: &Receipt, keys: &writ_ledger::LogKeys) -> Result<Recorded, String> {
-        let id: EvidenceId = receipt
-            .id
-            .parse()
-            .map_err(|error| format!("its id cannot be read: {error}"))?;
+        let id = receipt.id;
         let proof = receipt.proof.as_deref().ok_or("it encloses no proof")?;
         let proven = proves(proof, id, keys)?;
         if proven.index != receipt.index {

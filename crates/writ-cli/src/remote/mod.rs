@@ -8,16 +8,17 @@ mod deliver;
 mod pins;
 mod token;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use tokio::sync::OnceCell;
-use writ_connect::server::{About, DecisionAsk, ServerOptions};
+use writ_connect::server::ServerOptions;
 use writ_connect::{HttpError, ServerClient, ServerError};
 use writ_gate::Evaluated;
 use writ_gate::evaluate::{IssuedWrit, decision_id};
 use writ_ledger::{LogKeys, SignedCheckpoint};
+use writ_model::wire::{About, DecisionRequest};
 use writ_model::{Digest, EvidenceId, LedgerHead};
-use writ_registry::spool::SpoolRecorder;
 use writ_registry::{Proven, proves};
 use writ_render::{EdgeError, GateDocument};
 
@@ -30,8 +31,6 @@ use crate::repo::Repo;
 /// A server, not yet spoken to.
 pub struct Remote {
     client: ServerClient,
-    /// Whether the token is a CI job's, which binds its own key.
-    of_job: bool,
     /// Keys that `writ.toml` names.
     configured: Vec<String>,
     /// Where keys are pinned.
@@ -73,7 +72,7 @@ impl Remote {
     ///
     /// # Errors
     /// The address or the token cannot be used.
-    pub async fn find(context: &Context, repo: Option<&Repo>) -> Result<Option<Self>, EdgeError> {
+    pub fn find(context: &Context, repo: Option<&Repo>) -> Result<Option<Self>, EdgeError> {
         let said = repo.and_then(|repo| repo.config.server.as_ref());
         let url = match (&context.server, said) {
             (Some(url), _) => url.clone(),
@@ -82,11 +81,9 @@ impl Remote {
         };
         // A flag means another server than the file's: its keys are not those.
         let same = said.filter(|server| *server.url.get_ref() == url);
-        let token = token::find(url.trim_end_matches('/'), context.offline).await?;
-        let of_job = token.as_ref().is_some_and(|token| token.of_job);
         let client = ServerClient::new(ServerOptions {
             url: url.clone(),
-            token: token.map(|token| token.secret),
+            token: token::find()?,
             allow_http: same.is_some_and(|server| server.allow_http),
         })
         .map_err(|error| edge::usage(edge::chain(&error)).at("[server] url, or --server"))?;
@@ -96,7 +93,6 @@ impl Remote {
                 .map(|server| server.log_keys.clone())
                 .unwrap_or_default(),
             client,
-            of_job,
             offline: context.offline,
             quiet: context.quiet,
             known: OnceCell::new(),
@@ -108,8 +104,23 @@ impl Remote {
         self.client.address()
     }
 
-    /// The same surroundings with the spool of this server: evidence for two servers is never mixed.
-    pub fn surroundings(&self, context: &Context) -> Context {
+    /// The server of a command, and its surroundings with the spool of that server: evidence for two
+    /// servers is never mixed.
+    ///
+    /// # Errors
+    /// As [`Remote::find`].
+    pub fn enter<'c>(
+        context: &'c Context,
+        repo: Option<&Repo>,
+    ) -> Result<(Option<Self>, Cow<'c, Context>), EdgeError> {
+        let Some(remote) = Self::find(context, repo)? else {
+            return Ok((None, Cow::Borrowed(context)));
+        };
+        let context = Cow::Owned(remote.surroundings(context));
+        Ok((Some(remote), context))
+    }
+
+    fn surroundings(&self, context: &Context) -> Context {
         let mut context = context.clone();
         if !context.spools
             && let Some(spool) = &context.spool
@@ -149,36 +160,11 @@ impl Remote {
         }
     }
 
-    /// Binds the key that signs here to the CI job whose token is sent: its evidence then counts as
-    /// the job's, without a secret that was stored anywhere. Doing it again changes nothing.
-    async fn bind_key(&self, recorder: &SpoolRecorder) -> Result<(), Fault> {
-        self.known().await?;
-        let signer = recorder
-            .trust()
-            .producer(recorder.now())
-            .map_err(|error| crate::store::registry_error(&error))?;
-        let pem = signer.public_key().to_pem();
-        let bound = match (pem, self.client.proof_message(&signer.key_id().to_string())) {
-            (Ok(pem), Some(message)) => signer.sign(&message).map(|proof| (pem, proof)),
-            (Err(error), _) => Err(error),
-            (Ok(_), None) => return Ok(()),
-        };
-        let (pem, proof) = bound.map_err(|error| {
-            edge::cannot_tell("the key of this job cannot be bound").because(edge::chain(&error))
-        })?;
-        match self.client.bind_key(&pem, &proof).await {
-            // A server of before: its operator imports keys.
-            Err(error) if matches!(error.status(), Some(404 | 405)) => Ok(()),
-            Err(error) => Err(self.fault(&error)),
-            Ok(()) => Ok(()),
-        }
-    }
-
     /// Asks the gate, and believes the answer when its receipt proves it.
     ///
     /// # Errors
     /// The server cannot be reached, refuses, or does not prove its answer.
-    pub async fn decide(&self, ask: &DecisionAsk) -> Result<Evaluated, EdgeError> {
+    pub async fn decide(&self, ask: &DecisionRequest) -> Result<Evaluated, EdgeError> {
         self.known().await?;
         let answer: GateDocument = self
             .client
@@ -205,9 +191,7 @@ impl Remote {
         if asked.service != ask.service
             || asked.environment != ask.environment
             || commit != ask.commit.as_deref()
-            || ask.artifact.as_ref().is_some_and(|wanted| {
-                asked.subject.artifact.map(|d| d.to_string()).as_ref() != Some(wanted)
-            })
+            || (ask.artifact.is_some() && asked.subject.artifact != ask.artifact)
         {
             return Err(unproved("it decided about something else".to_owned()));
         }
@@ -322,9 +306,7 @@ impl Remote {
                     edge = edge.try_this(fix.clone());
                 }
                 if problem.status == 401 && !self.client.has_token() {
-                    edge = edge.try_this(
-                        "put a token into WRIT_TOKEN_FILE or WRIT_TOKEN; in CI give the job an identity token",
-                    );
+                    edge = edge.try_this("put a token into WRIT_TOKEN_FILE or WRIT_TOKEN");
                 }
                 if problem.status >= 500 && !problem.instance.is_empty() {
                     edge = edge.because(format!("request {}", problem.instance));

@@ -2,11 +2,11 @@
 //! when it was first spoken to.
 
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use writ_connect::server::About;
 use writ_ledger::{LogKeys, NoteVerifier};
+use writ_model::wire::About;
 use writ_render::EdgeError;
 
 use super::Remote;
@@ -49,30 +49,29 @@ pub fn keys(remote: &Remote, about: &About) -> Result<LogKeys, EdgeError> {
             .map_err(|problem| edge::usage(problem).at("[server] log_keys of writ.toml"));
     }
     let path = &remote.pins;
-    if let Some(text) = read(path)? {
-        let lines = text.lines().map(str::trim);
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        return parse(lines).map_err(|problem| edge::usage(problem).at(path.display()));
-    }
-    let told =
-        parse(about.log_keys.iter().take(MAX_KEYS).map(String::as_str)).map_err(|problem| {
+    if read(path)?.is_none() {
+        let told = parse(about.log_keys.iter().take(MAX_KEYS).map(String::as_str));
+        let told = told.map_err(|problem| {
             edge::cannot_tell("the server tells of no log key that could be pinned")
                 .at(remote.address())
                 .because(problem)
         })?;
-    pin(path, remote.address(), &told)?;
-    if !remote.quiet {
-        eprintln!(
-            "first use of {}: its log key is pinned in {}",
-            remote.address(),
-            path.display()
-        );
+        pin(path, remote.address(), &told)?;
+        if !remote.quiet {
+            eprintln!(
+                "first use of {}: its log key is pinned in {}",
+                remote.address(),
+                path.display()
+            );
+        }
     }
     // What another command pinned at the same moment counts.
-    match read(path)? {
-        Some(_) => Ok(told),
-        None => Err(edge::cannot_tell("the pinned key vanished").at(path.display())),
-    }
+    let pinned = read(path)?.ok_or_else(|| {
+        edge::cannot_tell("the pinned key of the server vanished").at(path.display())
+    })?;
+    let lines = pinned.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    parse(lines).map_err(|problem| edge::usage(problem).at(path.display()))
 }
 
 fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Result<LogKeys, String> {
@@ -130,24 +129,17 @@ fn pin(path: &Path, address: &str, keys: &LogKeys) -> Result<(), EdgeError> {
         text.push_str(&key.to_vkey());
         text.push('\n');
     }
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        // A link does not replace what is there: the first one pins.
-        .and_then(|()| std::fs::hard_link(&temporary, path));
-    // Only the name that was linked matters.
-    let _ = std::fs::remove_file(&temporary);
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(error)),
-        _ => Ok(()),
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Made for its owner alone, as all of these files.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        // The first one pins.
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed(error.error)),
     }
 }
 

@@ -1,65 +1,46 @@
 //! The command line as a client: evidence goes to a real server, decisions come from it, and nothing
 //! is lost or doubled when it goes away, loses answers, or is somebody else.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
 
 use crate::between::{Between, Way, answer as http};
-use crate::sandbox::{Answer, Sandbox, answer};
-
-const TEST: &str = "\
-printf 'TN:\\nSF:src/shop.py\\nDA:1,1\\nDA:2,1\\nLF:2\\nLH:2\\nend_of_record\\n' > lcov.info
-";
+use crate::sandbox::{Answer, Listening, SHOP, Sandbox, answer};
 
 /// A repository whose server is reached through a forwarder.
 struct World {
     sandbox: Sandbox,
     between: Between,
-    server: Option<Child>,
+    server: Option<Listening>,
 }
 
 impl World {
     /// The server runs, and the key of the client is known to it.
     fn new() -> Self {
         let mut world = Self::without_server();
-        let key = world.writ(&["key", "export", "producer"]);
-        assert_eq!(key.code, 0, "{}", key.err);
-        world.sandbox.write("producer.pub", &key.out);
         world.start("server");
-        let known = world.on_server(
-            "server",
-            &[
-                "key",
-                "import",
-                "producer.pub",
-                "--purpose",
-                "producer",
-                "--name",
-                "ada",
-                "--reason",
-                "a laptop",
-            ],
-        );
-        assert_eq!(known.code, 0, "{}", known.err);
-        std::fs::remove_file(world.sandbox.path("work/producer.pub")).unwrap();
+        world.introduce("server");
         world
+    }
+
+    /// Makes the key of the client known to the server of a home.
+    fn introduce(&self, home: &str) {
+        let key = self.writ(&["key", "export", "producer"]);
+        assert_eq!(key.code, 0, "{}", key.err);
+        self.sandbox.write("producer.pub", &key.out);
+        let import = ["key", "import", "producer.pub", "--purpose", "producer"];
+        let named = ["--name", "ada", "--reason", "a laptop"];
+        let known = self.on_server(home, &[&import[..], &named[..]].concat());
+        assert_eq!(known.code, 0, "{}", known.err);
+        std::fs::remove_file(self.sandbox.path("work/producer.pub")).unwrap();
     }
 
     fn without_server() -> Self {
         let between = Between::new();
-        let pipeline = format!(
-            "version = 1\nservice = \"shop\"\nprofile = \"startup\"\n\n[server]\nurl = \"{}\"\n\n\
-             [stage.test]\nrun = [\"/bin/sh\", \"test.sh\"]\nproduces = {{ coverage = \"lcov.info\" }}\n\n\
-             [environment.production]\ngate = \"block\"\n",
+        let place = format!(
+            "profile = \"startup\"\n\n[server]\nurl = \"{}\"\n",
             between.url()
         );
-        let sandbox = Sandbox::with_repository(&[
-            ("writ.toml", &pipeline),
-            ("test.sh", TEST),
-            ("src/shop.py", "print(1)\nprint(2)\n"),
-            (".gitignore", "lcov.info\nproducer.pub\n"),
-        ]);
+        let sandbox = Sandbox::with_shop(&SHOP.replace("profile = \"startup\"\n", &place));
         Self {
             sandbox,
             between,
@@ -70,27 +51,16 @@ impl World {
     /// Starts a server over the store of a home, and puts it behind the forwarder.
     fn start(&mut self, home: &str) {
         assert!(self.server.is_none());
-        let mut child = self
-            .command(home, &["serve", "--listen", "127.0.0.1:0", "-f", "json"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address: SocketAddr = said["address"].as_str().unwrap().parse().unwrap();
+        let mut command = self.command(home, &["serve", "--listen", "127.0.0.1:0", "-f", "json"]);
+        let server = Listening::start(&mut command, None);
+        let address: SocketAddr = server.address().parse().unwrap();
         self.between.leads_to(Some(address));
-        self.server = Some(child);
+        self.server = Some(server);
     }
 
     /// Kills it as a crash does.
     fn kill(&mut self) {
-        let mut child = self.server.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
+        self.server.take().unwrap().kill();
         self.between.leads_to(None);
     }
 
@@ -140,16 +110,6 @@ impl World {
         let listed = self.writ(&["spool", "list", "-f", "json"]);
         assert_eq!(listed.code, 0, "{}", listed.err);
         listed.json()["waiting"].as_array().unwrap().len()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.server.take() {
-            // The test has ended either way.
-            drop(child.kill());
-            drop(child.wait());
-        }
     }
 }
 
@@ -399,24 +359,7 @@ fn a_server_that_is_somebody_else_is_not_believed() {
     world.kill();
     // Another server at the same address, with keys and a ledger of its own.
     world.start("pretender");
-    let key = world.writ(&["key", "export", "producer"]);
-    world.sandbox.write("producer.pub", &key.out);
-    let known = world.on_server(
-        "pretender",
-        &[
-            "key",
-            "import",
-            "producer.pub",
-            "--purpose",
-            "producer",
-            "--name",
-            "ada",
-            "--reason",
-            "bait",
-        ],
-    );
-    assert_eq!(known.code, 0, "{}", known.err);
-    std::fs::remove_file(world.sandbox.path("work/producer.pub")).unwrap();
+    world.introduce("pretender");
     let ran = world.writ(&["run"]);
     assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
     assert!(

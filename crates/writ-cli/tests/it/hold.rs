@@ -1,20 +1,6 @@
 //! Legal holds from the command line.
 
-use crate::sandbox::{Answer, Sandbox};
-
-const PIPELINE: &str = "\
-version = 1
-service = \"shop\"
-profile = \"startup\"
-
-[stage.test]
-run = [\"/bin/sh\", \"test.sh\"]
-produces = { coverage = \"lcov.info\" }
-";
-
-const TEST: &str = "\
-printf 'TN:\\nSF:src/shop.py\\nDA:1,1\\nDA:2,1\\nLF:2\\nLH:2\\nend_of_record\\n' > lcov.info
-";
+use crate::sandbox::{Answer, SHOP, Sandbox};
 
 fn says(answer: Answer, code: i32, words: &str) {
     assert_eq!(answer.code, code, "{}{}", answer.out, answer.err);
@@ -24,12 +10,7 @@ fn says(answer: Answer, code: i32, words: &str) {
 
 #[test]
 fn a_second_person_releases_a_hold() {
-    let sandbox = Sandbox::with_repository(&[
-        ("writ.toml", PIPELINE),
-        ("test.sh", TEST),
-        ("src/shop.py", "print(1)\nprint(2)\n"),
-        (".gitignore", "lcov.info\n"),
-    ]);
+    let sandbox = Sandbox::with_shop(SHOP);
     says(sandbox.writ(&["run"]), 0, "");
     says(
         sandbox.writ(&["hold", "place", "--reason", "x"]),

@@ -4,32 +4,10 @@ use serde_json::{Value, json};
 use writ_connect::http::Request;
 use writ_connect::{Client, ClientOptions, Secret};
 
-use crate::sandbox::{Answer, Sandbox, answer};
-
-const PIPELINE: &str = "\
-version = 1
-service = \"shop\"
-profile = \"startup\"
-
-[stage.test]
-run = [\"/bin/sh\", \"test.sh\"]
-produces = { coverage = \"lcov.info\" }
-
-[environment.production]
-gate = \"block\"
-";
-
-const TEST: &str = "\
-printf 'TN:\\nSF:src/shop.py\\nDA:1,1\\nDA:2,1\\nLF:2\\nLH:2\\nend_of_record\\n' > lcov.info
-";
+use crate::sandbox::{Answer, SHOP, Sandbox, answer};
 
 fn repository() -> Sandbox {
-    let sandbox = Sandbox::with_repository(&[
-        ("writ.toml", PIPELINE),
-        ("test.sh", TEST),
-        ("src/shop.py", "print(1)\nprint(2)\n"),
-        (".gitignore", "lcov.info\n"),
-    ]);
+    let sandbox = Sandbox::with_shop(SHOP);
     good(sandbox.writ(&["run"]));
     sandbox
 }

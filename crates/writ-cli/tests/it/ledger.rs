@@ -1,9 +1,8 @@
 //! Receipts, publication, following and witnesses from the command line.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Listening, Sandbox};
 
 /// A machine with one entry in its ledger.
 fn with_evidence() -> Sandbox {
@@ -99,40 +98,15 @@ fn a_published_log_is_followed_and_a_rollback_is_an_alarm_with_evidence() {
     assert!(sandbox.path("web/tile/entries/000.p/2").is_file());
 }
 
-/// A witness that ends with the test.
-struct Witness(Child);
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn witness(sandbox: &Sandbox, log: &str) -> (Witness, serde_json::Value) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_writ"))
+fn witness(sandbox: &Sandbox, log: &str) -> Listening {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_writ"));
+    command
         .args(["witness", "--key", "w.key", "--name", "witness.example/w1"])
-        .args([
-            "--state",
-            "w",
-            "--listen",
-            "127.0.0.1:0",
-            "-f",
-            "json",
-            "--log",
-            log,
-        ])
+        .args(["--state", "w", "--listen", "127.0.0.1:0", "-f", "json"])
+        .args(["--log", log])
         .current_dir(sandbox.path("."))
-        .env("HOME", sandbox.path("home"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    (Witness(child), serde_json::from_str(&line).unwrap())
+        .env("HOME", sandbox.path("home"));
+    Listening::start(&mut command, None)
 }
 
 #[test]
@@ -149,8 +123,8 @@ fn a_killed_witness_still_knows_what_it_cosigned() {
         std::fs::write(sandbox.path("policy"), text).unwrap();
     };
     let cosign = || sandbox.writ(&["ledger", "cosign", "--policy", "../policy", "-f", "json"]);
-    let (running, about) = witness(&sandbox, &vkey);
-    policy(&about);
+    let running = witness(&sandbox, &vkey);
+    policy(&running.said);
     let answer = cosign();
     assert_eq!(answer.code, 0, "{}", answer.out);
     drop(running);
@@ -172,9 +146,9 @@ fn a_killed_witness_still_knows_what_it_cosigned() {
     };
     assert_eq!(publish().json()["size"], 1, "the newest that was cosigned");
 
-    let (_running, about) = witness(&sandbox, &vkey);
-    assert_eq!(about["logs"][0]["cosigned"], 1);
-    policy(&about);
+    let running = witness(&sandbox, &vkey);
+    assert_eq!(running.said["logs"][0]["cosigned"], 1);
+    policy(&running.said);
     assert_eq!(cosign().code, 0);
     assert_eq!(publish().json()["size"], 2);
     let follow = [

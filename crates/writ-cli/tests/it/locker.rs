@@ -19,20 +19,26 @@ pub fn service(variable: &str) -> Option<String> {
     None
 }
 
-/// A machine whose store is in a new bucket with Object Lock.
-fn machine(server: &str) -> Sandbox {
-    let sandbox = Sandbox::with_repository(&[("writ.toml", PIPELINE)]);
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let bucket = format!("cli-{}-{}", std::process::id(), since.unwrap().as_nanos());
+/// Makes a bucket, with Object Lock or without versions.
+pub fn make_bucket(server: &str, bucket: &str, locked: bool) {
     let host = server.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(host).unwrap();
     let request = format!(
-        "PUT /{bucket} HTTP/1.1\r\nHost: {host}\r\nx-amz-bucket-object-lock-enabled: true\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "PUT /{bucket} HTTP/1.1\r\nHost: {host}\r\nx-amz-bucket-object-lock-enabled: {locked}\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// A machine whose store is in a new bucket with Object Lock.
+fn machine(server: &str) -> Sandbox {
+    let sandbox = Sandbox::with_repository(&[("writ.toml", PIPELINE)]);
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let bucket = format!("cli-{}-{}", std::process::id(), since.unwrap().as_nanos());
+    make_bucket(server, &bucket, true);
     let keys = sandbox.path("home/keys");
     std::fs::write(
         &keys,

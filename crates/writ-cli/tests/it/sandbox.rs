@@ -1,8 +1,27 @@
 //! A machine of its own for each test: home, cache, store, keys, and a search path of chosen programs.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+
+/// The pipeline of a small service whose one test makes a coverage report.
+pub const SHOP: &str = "\
+version = 1
+service = \"shop\"
+profile = \"startup\"
+
+[stage.test]
+run = [\"/bin/sh\", \"test.sh\"]
+produces = { coverage = \"lcov.info\" }
+
+[environment.production]
+gate = \"block\"
+";
+
+const SHOP_TEST: &str = "\
+printf 'TN:\\nSF:src/shop.py\\nDA:1,1\\nDA:2,1\\nLF:2\\nLH:2\\nend_of_record\\n' > lcov.info
+";
 
 /// Folders that vanish with the value.
 pub struct Sandbox {
@@ -51,6 +70,16 @@ impl Sandbox {
         sandbox.git(&["add", "-A"]);
         sandbox.git(&["commit", "-q", "--allow-empty", "-m", "first"]);
         sandbox
+    }
+
+    /// A machine with the repository of a small service; `pipeline` is [`SHOP`] or made from it.
+    pub fn with_shop(pipeline: &str) -> Self {
+        Self::with_repository(&[
+            ("writ.toml", pipeline),
+            ("test.sh", SHOP_TEST),
+            ("src/shop.py", "print(1)\nprint(2)\n"),
+            (".gitignore", "lcov.info\nproducer.pub\n"),
+        ])
     }
 
     /// A path of the machine.
@@ -141,4 +170,53 @@ pub fn copy_bundle(to: &Path) {
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bundle"),
         to,
     );
+}
+
+/// A process of the binary that listens, and what it said when it began. Killed when the value goes.
+pub struct Listening {
+    pub child: Child,
+    pub said: serde_json::Value,
+}
+
+impl Listening {
+    /// Starts it, and waits for its first line. `command` prints JSON, and its errors where `log` is.
+    pub fn start(command: &mut Command, log: Option<&Path>) -> Self {
+        let errors = log.map_or_else(Stdio::null, |log| {
+            std::fs::File::create(log).unwrap().into()
+        });
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        if !said["address"].is_string() {
+            let log = log.map(|log| std::fs::read_to_string(log).unwrap_or_default());
+            panic!("{line:?}\n{}", log.unwrap_or_default());
+        }
+        Self { child, said }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        self.said["address"].as_str().unwrap()
+    }
+
+    /// What a power cut leaves.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

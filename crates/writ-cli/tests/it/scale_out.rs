@@ -1,9 +1,6 @@
 //! Two servers over one PostgreSQL and one bucket, under load, while one of them is killed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,8 +11,8 @@ use writ_evidence::key::Signer;
 use writ_evidence::{canonical, dsse};
 use writ_registry::{Store, StoreOptions};
 
-use crate::locker::service;
-use crate::sandbox::Sandbox;
+use crate::locker::{make_bucket, service};
+use crate::sandbox::{Listening, Sandbox};
 
 /// Who asks at the same time.
 const CLIENTS: usize = 8;
@@ -25,48 +22,18 @@ const EACH: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One process of the store, on a port of its own.
-struct Process {
-    child: Child,
-    base: String,
+fn start(sandbox: &Sandbox, name: &str) -> Listening {
+    let mut command =
+        sandbox.command(&["serve", "--listen", "127.0.0.1:0", "-f", "json", "--store"]);
+    command.arg(sandbox.path(&format!("home/{name}.toml")));
+    Listening::start(
+        &mut command,
+        Some(&sandbox.path(&format!("home/{name}.log"))),
+    )
 }
 
-impl Process {
-    fn start(sandbox: &Sandbox, name: &str) -> Self {
-        let store = sandbox.path(&format!("home/{name}.toml"));
-        let log = std::fs::File::create(sandbox.path(&format!("home/{name}.log"))).unwrap();
-        let mut child = sandbox
-            .command(&["serve", "--listen", "127.0.0.1:0", "-f", "json", "--store"])
-            .arg(store)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap_or_default();
-        let address = said["address"].as_str().unwrap_or_else(|| {
-            let log = std::fs::read_to_string(sandbox.path(&format!("home/{name}.log")));
-            panic!("{line:?}\n{}", log.unwrap())
-        });
-        let base = format!("http://{address}");
-        Self { child, base }
-    }
-
-    /// What a power cut leaves.
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn base(server: &Listening) -> String {
+    format!("http://{}", server.address())
 }
 
 /// A machine on which two processes of one store can run: each with a directory of its own.
@@ -78,7 +45,7 @@ fn machine(postgres: &str, s3: &str) -> Sandbox {
     // at once; the locker must have a lock.
     let buckets = [("evidence", true), ("tiles", false)].map(|(name, locked)| {
         let bucket = format!("{name}-{}", tag.replace('_', "-"));
-        make(s3, &bucket, locked);
+        make_bucket(s3, &bucket, locked);
         bucket
     });
     let keys = sandbox.path("home/credentials");
@@ -108,19 +75,6 @@ fn machine(postgres: &str, s3: &str) -> Sandbox {
         std::fs::write(sandbox.path(&format!("home/{name}.toml")), text).unwrap();
     }
     sandbox
-}
-
-fn make(server: &str, bucket: &str, locked: bool) {
-    let host = server.trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(host).unwrap();
-    let request = format!(
-        "PUT /{bucket} HTTP/1.1\r\nHost: {host}\r\nx-amz-bucket-object-lock-enabled: {locked}\r\n\
-         Content-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 /// A probe of a branch that no other statement is about.
@@ -271,8 +225,8 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
         return;
     };
     let sandbox = machine(&postgres, &s3);
-    let mut a = Process::start(&sandbox, "a");
-    let mut b = Process::start(&sandbox, "b");
+    let mut a = start(&sandbox, "a");
+    let mut b = start(&sandbox, "b");
     let options = StoreOptions::new(sandbox.path("home/trust"));
     let store = Store::open(sandbox.path("home/c.toml"), options)
         .await
@@ -280,7 +234,7 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
     let signer: Arc<dyn Signer> = store.trust().producer(store.now()).unwrap();
     let load = Arc::new(Load {
         client: Client::builder().timeout(PATIENCE).build().unwrap(),
-        bases: Mutex::new(vec![a.base.clone(), b.base.clone()]),
+        bases: Mutex::new(vec![base(&a), base(&b)]),
         acknowledged: Mutex::default(),
         count: AtomicUsize::new(0),
         wrong: Mutex::default(),
@@ -306,8 +260,8 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
     load.until(all / 4).await;
     a.kill();
     load.until(all / 2).await;
-    let again = Process::start(&sandbox, "a");
-    load.bases.lock().unwrap()[0].clone_from(&again.base);
+    let again = start(&sandbox, "a");
+    load.bases.lock().unwrap()[0].clone_from(&base(&again));
     a = again;
     load.until(all * 3 / 4).await;
     b.kill();
@@ -316,13 +270,13 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
     }
     load.over.store(true, Ordering::SeqCst);
     let pages = reader.await.unwrap();
-    let b = Process::start(&sandbox, "b");
+    let b = start(&sandbox, "b");
 
     let acknowledged = std::mem::take(&mut *load.acknowledged.lock().unwrap());
     let indexes: std::collections::BTreeSet<u64> = acknowledged.values().copied().collect();
     let mut lost = 0;
     for (id, index) in &acknowledged {
-        for base in [&a.base, &b.base] {
+        for base in [&base(&a), &base(&b)] {
             let item = rows(&load.client, base, &format!("/api/v1/evidence/{id}")).await;
             lost += usize::from(item["item"]["index"] != json!(index));
         }
@@ -331,7 +285,7 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
     let (mut entries, mut after) = (Vec::new(), String::new());
     loop {
         let path = format!("/api/v1/evidence?type=branch-protection&limit=100{after}");
-        let page = rows(&load.client, &b.base, &path).await;
+        let page = rows(&load.client, &base(&b), &path).await;
         let list = page["items"].as_array().unwrap();
         entries.extend(
             list.iter()
@@ -357,7 +311,10 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
     assert!(load.refused.load(Ordering::Relaxed) > 0, "nobody noticed");
 
     // Both say the same of one instant, page by page.
-    let answer = load.client.get(format!("{}/evidence.json", a.base)).send();
+    let answer = load
+        .client
+        .get(format!("{}/evidence.json", base(&a)))
+        .send();
     let page: Value = answer.await.unwrap().json().await.unwrap();
     let at = page["export"]["asOf"].as_str().unwrap();
     for path in [
@@ -369,8 +326,8 @@ async fn one_of_two_servers_dies_and_nothing_acknowledged_is_lost() {
     ] {
         let path = &format!("{path}?at={at}");
         let (one, other) = (
-            rows(&load.client, &a.base, path).await,
-            rows(&load.client, &b.base, path).await,
+            rows(&load.client, &base(&a), path).await,
+            rows(&load.client, &base(&b), path).await,
         );
         let (one, other) = (one.to_string(), other.to_string());
         let parted = one.bytes().zip(other.bytes()).position(|(a, b)| a != b);

@@ -1,28 +1,19 @@
 //! `writ serve` as a process: where it listens, what it refuses, how it ends.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Listening, Sandbox};
 
 #[test]
 fn it_answers_says_where_and_ends_on_a_signal() {
     let sandbox = Sandbox::new();
-    let mut child = sandbox
-        .command(&["serve", "--listen", "127.0.0.1:0", "-f", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(said["schema"], "writ.serve/1");
-    assert_eq!(said["demo"], false);
-    let mut stream = TcpStream::connect(said["address"].as_str().unwrap()).unwrap();
+    let mut command = sandbox.command(&["serve", "--listen", "127.0.0.1:0", "-f", "json"]);
+    let mut server = Listening::start(&mut command, None);
+    assert_eq!(server.said["schema"], "writ.serve/1");
+    assert_eq!(server.said["demo"], false);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
     stream
         .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .unwrap();
@@ -30,10 +21,10 @@ fn it_answers_says_where_and_ends_on_a_signal() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let told = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
+        .args(["-TERM", &server.child.id().to_string()])
         .status();
     assert!(told.unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

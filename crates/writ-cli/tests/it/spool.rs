@@ -3,32 +3,10 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::sandbox::{Answer, Sandbox, answer};
-
-const PIPELINE: &str = "\
-version = 1
-service = \"shop\"
-profile = \"startup\"
-
-[stage.test]
-run = [\"/bin/sh\", \"test.sh\"]
-produces = { coverage = \"lcov.info\" }
-
-[environment.production]
-gate = \"block\"
-";
-
-const TEST: &str = "\
-printf 'TN:\\nSF:src/shop.py\\nDA:1,1\\nDA:2,1\\nLF:2\\nLH:2\\nend_of_record\\n' > lcov.info
-";
+use crate::sandbox::{Answer, SHOP, Sandbox, answer};
 
 fn repository() -> Sandbox {
-    Sandbox::with_repository(&[
-        ("writ.toml", PIPELINE),
-        ("test.sh", TEST),
-        ("src/shop.py", "print(1)\nprint(2)\n"),
-        (".gitignore", "lcov.info\n"),
-    ])
+    Sandbox::with_shop(SHOP)
 }
 
 /// A command on another machine of the same organisation: the same keys, another home.

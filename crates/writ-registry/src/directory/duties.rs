@@ -1,8 +1,6 @@
 //! Which roles one person must not hold together, and why.
 
-use writ_model::Role;
-
-use super::roles::{Binding, role_word};
+use writ_model::{Grant, Role};
 
 /// Two roles that exclude each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +53,7 @@ pub const TOXIC: &[Duty] = &[
 ];
 
 /// Whether two limits reach the same service; no limit reaches all.
-#[must_use]
-pub fn overlap(one: Option<&str>, other: Option<&str>) -> bool {
+fn overlap(one: Option<&str>, other: Option<&str>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one == other,
         _ => true,
@@ -65,21 +62,16 @@ pub fn overlap(one: Option<&str>, other: Option<&str>) -> bool {
 
 /// Why a role cannot be added to those that are held.
 #[must_use]
-pub fn conflict(held: &[Binding], role: Role, service: Option<&str>) -> Option<String> {
-    held.iter().find_map(|binding| {
+pub fn conflict(held: &[Grant], new: &Grant) -> Option<String> {
+    held.iter().find_map(|held| {
         let duty = TOXIC.iter().find(|duty| {
-            let pair = (duty.one == role && duty.other == binding.role)
-                || (duty.other == role && duty.one == binding.role);
-            pair && (!duty.same_service || overlap(binding.service.as_deref(), service))
+            let pair = (duty.one == new.role && duty.other == held.role)
+                || (duty.other == new.role && duty.one == held.role);
+            pair && (!duty.same_service || overlap(held.service.as_deref(), new.service.as_deref()))
         })?;
-        let place = match &binding.service {
-            Some(service) => format!(" for {service}"),
-            None => String::new(),
-        };
         Some(format!(
-            "{} cannot be held together with {}{place}: {}",
-            role_word(role),
-            role_word(binding.role),
+            "{} cannot be held together with {held}: {}",
+            new.role.word(),
             duty.why
         ))
     })
@@ -89,41 +81,36 @@ pub fn conflict(held: &[Binding], role: Role, service: Option<&str>) -> Option<S
 mod tests {
     use super::*;
 
-    fn held(role: Role, service: Option<&str>) -> Vec<Binding> {
-        vec![Binding {
+    fn grant(role: Role, service: Option<&str>) -> Grant {
+        Grant {
             role,
             service: service.map(str::to_owned),
-        }]
+        }
     }
 
     #[test]
     fn what_cannot_be_held_together() {
-        let refused = conflict(&held(Role::Operator, None), Role::Auditor, None);
+        let refused = conflict(
+            &[Grant::everywhere(Role::Operator)],
+            &Grant::everywhere(Role::Auditor),
+        );
         assert_eq!(
             refused.as_deref(),
             Some(
                 "auditor cannot be held together with operator: an auditor judges a record that he had no hand in"
             )
         );
-        assert!(conflict(&held(Role::Auditor, Some("a")), Role::Developer, Some("b")).is_some());
-        assert!(
-            conflict(
-                &held(Role::Developer, Some("a")),
-                Role::Compliance,
-                Some("b")
-            )
-            .is_none()
-        );
-        assert!(
-            conflict(
-                &held(Role::Developer, Some("a")),
-                Role::Compliance,
-                Some("a")
-            )
-            .is_some()
-        );
-        assert!(conflict(&held(Role::Developer, Some("a")), Role::Compliance, None).is_some());
-        assert!(conflict(&held(Role::Developer, None), Role::Reviewer, None).is_none());
-        assert!(conflict(&held(Role::Developer, None), Role::Service, None).is_some());
+        use Role::{Auditor, Compliance, Developer, Reviewer, Service};
+        for (held, new, toxic) in [
+            ((Auditor, Some("a")), (Developer, Some("b")), true),
+            ((Developer, Some("a")), (Compliance, Some("b")), false),
+            ((Developer, Some("a")), (Compliance, Some("a")), true),
+            ((Developer, Some("a")), (Compliance, None), true),
+            ((Developer, None), (Reviewer, None), false),
+            ((Developer, None), (Service, None), true),
+        ] {
+            let found = conflict(&[grant(held.0, held.1)], &grant(new.0, new.1));
+            assert_eq!(found.is_some(), toxic, "{held:?} {new:?}");
+        }
     }
 }

@@ -14,9 +14,9 @@ mod sign_in;
 mod totp;
 
 pub use accounts::{Account, MAX_LOGIN};
-pub use duties::{Duty, TOXIC, conflict, overlap};
+pub use duties::{Duty, TOXIC, conflict};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD};
-pub use roles::{Binding, RoleBook, RoleChange, role_of, role_word};
+pub use roles::{RoleBook, RoleChange};
 pub use sessions::{IDLE, LIFETIME, NewSession, Session, SessionToken};
 pub use sign_in::{ATTEMPTS, LOCK, SignIn};
 pub use totp::{Enrolment, PERIOD};

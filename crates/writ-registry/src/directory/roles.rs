@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use subtle::ConstantTimeEq as _;
 use writ_evidence::canonical;
 use writ_evidence::predicate::{Definition, DefinitionKind};
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
-use writ_model::{Digest, EvidenceItem, PrincipalId, Role};
+use writ_model::{Digest, EvidenceItem, Grant, PrincipalId, Role};
 
 use super::{conflict, refused};
 use crate::error::Result;
@@ -21,22 +22,13 @@ use crate::store::Store;
 /// Entries that are read at once.
 const PAGE: usize = 64;
 
-/// A role that is held, for one service or for all.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Binding {
-    /// The role.
-    pub role: Role,
-    /// The service that it is limited to; `None`: all.
-    pub service: Option<String>,
-}
-
 /// A grant or a withdrawal.
 #[derive(Debug, Clone)]
 pub struct RoleChange<'a> {
     /// Who gets or loses it.
     pub principal: &'a PrincipalId,
     /// Which role, where.
-    pub binding: Binding,
+    pub grant: Grant,
     /// Gets it, or loses it.
     pub granted: bool,
     /// Who says so.
@@ -61,38 +53,19 @@ struct Content {
     seal: String,
 }
 
-/// The word of a role.
-#[must_use]
-pub const fn role_word(role: Role) -> &'static str {
-    match role {
-        Role::Developer => "developer",
-        Role::Reviewer => "reviewer",
-        Role::Compliance => "compliance",
-        Role::Auditor => "auditor",
-        Role::Operator => "operator",
-        Role::Service => "service",
-    }
-}
-
-/// The role of a word.
-#[must_use]
-pub fn role_of(word: &str) -> Option<Role> {
-    serde_json::from_value(Value::String(word.to_owned())).ok()
-}
-
 /// Who has which role, as the ledger says. Kept and brought up to date by [`Store::read_roles`].
 #[derive(Debug, Clone, Default)]
 pub struct RoleBook {
     /// Entries from this index on are not read yet.
     next: u64,
     seals: HashSet<String>,
-    held: BTreeMap<PrincipalId, BTreeSet<Binding>>,
+    held: BTreeMap<PrincipalId, BTreeSet<Grant>>,
 }
 
 impl RoleBook {
     /// The roles of a principal.
     #[must_use]
-    pub fn of(&self, principal: &PrincipalId) -> Vec<Binding> {
+    pub fn of(&self, principal: &PrincipalId) -> Vec<Grant> {
         self.held
             .get(principal)
             .map(|held| held.iter().cloned().collect())
@@ -110,14 +83,14 @@ impl RoleBook {
             return;
         }
         let held = self.held.entry(content.principal).or_default();
-        let binding = Binding {
+        let grant = Grant {
             role: content.role,
             service: content.service,
         };
         if content.granted {
-            held.insert(binding);
+            held.insert(grant);
         } else {
-            held.remove(&binding);
+            held.remove(&grant);
         }
     }
 }
@@ -166,25 +139,23 @@ impl Store {
         let mut book = RoleBook::default();
         self.read_roles(&mut book).await?;
         let held = book.of(change.principal);
-        let Binding { role, service } = &change.binding;
-        let word = role_word(*role);
+        let Grant { role, service } = &change.grant;
         if let Some(service) = service
             && (service.is_empty() || service.len() > 200 || service.chars().any(char::is_control))
         {
             return Err(refused("a service's name has 1 to 200 bytes"));
         }
-        match (change.granted, held.contains(&change.binding)) {
-            (true, true) => return Err(refused(format!("has the role {word} already"))),
+        match (change.granted, held.contains(&change.grant)) {
+            (true, true) => {
+                return Err(refused(format!("has the role {} already", change.grant)));
+            }
             (false, false) => {
-                return Err(refused(format!(
-                    "does not have the role {word}{}",
-                    limited(service.as_deref())
-                )));
+                return Err(refused(format!("does not have the role {}", change.grant)));
             }
             _ => {}
         }
         if change.granted
-            && let Some(why) = conflict(&held, *role, service.as_deref())
+            && let Some(why) = conflict(&held, &change.grant)
         {
             return Err(refused(why));
         }
@@ -201,11 +172,7 @@ impl Store {
         content.seal = seal(&self.trust.derived_key("role-bindings")?, &content);
         let now = self.now();
         let digest = Digest::of(content.seal.as_bytes());
-        let name = format!(
-            "{word}{} of {}",
-            limited(service.as_deref()),
-            change.principal
-        );
+        let name = format!("{} of {}", change.grant, change.principal);
         let definition = Definition {
             kind: DefinitionKind::Role,
             name: name.clone(),
@@ -233,10 +200,6 @@ impl Store {
     }
 }
 
-fn limited(service: Option<&str>) -> String {
-    service.map_or(String::new(), |service| format!(" for {service}"))
-}
-
 /// What a role entry says, when this store made it.
 fn content(key: &[u8; 32], item: &EvidenceItem) -> Option<Content> {
     if item.facts.get("kind")?.as_str() != Some("role") {
@@ -246,11 +209,8 @@ fn content(key: &[u8; 32], item: &EvidenceItem) -> Option<Content> {
     let mut bare = content.clone();
     bare.seal = String::new();
     let expected = seal(key, &bare);
-    let differences = expected
-        .bytes()
-        .zip(content.seal.bytes())
-        .fold(0_u8, |sum, (a, b)| sum | (a ^ b));
-    (differences == 0 && expected.len() == content.seal.len()).then_some(content)
+    let same = expected.as_bytes().ct_eq(content.seal.as_bytes());
+    bool::from(same).then_some(content)
 }
 
 /// HMAC over the content without a seal.

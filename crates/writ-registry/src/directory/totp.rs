@@ -3,6 +3,7 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
+use subtle::ConstantTimeEq as _;
 use writ_model::{PrincipalId, Timestamp};
 
 use super::{refused, sealed};
@@ -43,11 +44,7 @@ pub(super) fn matches(secret: &[u8], code: &str, now: Timestamp, after: u64) -> 
     // All three are computed whatever fits.
     for step in [step.saturating_sub(1), step, step + 1] {
         let expected = format!("{:06}", code_of(secret, step));
-        let differences = expected
-            .bytes()
-            .zip(code.bytes())
-            .fold(0_u8, |sum, (a, b)| sum | (a ^ b));
-        if differences == 0 && step > after {
+        if bool::from(expected.as_bytes().ct_eq(code.as_bytes())) && step > after {
             found = Some(step);
         }
     }

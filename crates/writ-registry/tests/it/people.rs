@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::common::Place;
 use writ_ledger::Clock;
-use writ_model::{Assurance, PrincipalId, Role, Span};
+use writ_model::{Assurance, Grant, PrincipalId, Role, Span};
 use writ_registry::directory::{
-    ATTEMPTS, Binding, IDLE, LIFETIME, LOCK, NewSession, RoleBook, RoleChange, SignIn,
+    ATTEMPTS, IDLE, LIFETIME, LOCK, NewSession, RoleBook, RoleChange, SignIn,
 };
 use writ_registry::{NewRecord, RegistryError, Store, StoreOptions};
 
@@ -190,14 +190,11 @@ async fn roles_are_what_the_ledger_says() {
     let (store, clock) = store(place.path()).await;
     let ada = store.add_account("ada", PASSWORD).await.unwrap();
     let bob = store.add_account("bob", PASSWORD).await.unwrap();
-    let everywhere = |role| Binding {
-        role,
-        service: None,
-    };
-    let change = async |principal, binding: Binding, granted| {
+    let everywhere = Grant::everywhere;
+    let change = async |principal, grant: Grant, granted| {
         let change = RoleChange {
             principal,
-            binding,
+            grant,
             granted,
             by: &ada,
             bootstrap: false,
@@ -250,7 +247,7 @@ async fn roles_are_what_the_ledger_says() {
         let service = Some(format!("service-{i}"));
         change(
             &ada,
-            Binding {
+            Grant {
                 role: Role::Developer,
                 service,
             },

@@ -1,8 +1,7 @@
 //! Who asks and what they may do: the one place where both are decided.
 //!
-//! [`identify`] finds out who asks, by one of three doors: a token in `Authorization: Bearer`
-//! (`bearer`), the cookie of a session, or this machine itself. While a store has no account, the
-//! server listens on the loopback interface only, and whoever can reach that is the operator of
+//! [`identify`] finds out who asks, by one of two doors: the cookie of a session, or this machine
+//! itself. While a store has no account, the server listens on the loopback interface only, and whoever can reach that is the operator of
 //! this machine: one fixed principal, whose acts are recorded with the assurance `local-user`.
 //! Every route names its [`Action`] in the table of routes and asks [`may`] before its handler
 //! runs; the table of [`roles`] has the answer.
@@ -14,10 +13,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use schemars::JsonSchema;
 use serde::Serialize;
-use writ_model::{Assurance, PrincipalId, Role};
+use writ_model::{Assurance, Grant, PrincipalId};
 
 mod action;
-mod bearer;
 pub mod forms;
 pub(crate) mod people;
 pub mod roles;
@@ -39,9 +37,6 @@ pub struct Principal {
     pub name: String,
     /// Roles held now.
     pub grants: Vec<Grant>,
-    /// Of what the roles allow, only these actions; `None`: all of it. Tokens are narrowed so.
-    #[serde(skip)]
-    pub only: Option<Vec<Action>>,
     /// How sure the server is who it is.
     pub assurance: Assurance,
     /// Through which door they came.
@@ -74,32 +69,9 @@ impl Principal {
             id: PrincipalId("p_nobody".to_owned()),
             name: "somebody who is not signed in".to_owned(),
             grants: Vec::new(),
-            only: None,
             assurance: Assurance::LocalUser,
             via: Via::Nobody,
             browser: None,
-        }
-    }
-}
-
-/// A role, for one service or for all.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Grant {
-    /// The role.
-    pub role: Role,
-    /// The service that it is limited to; `None`: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-}
-
-impl Grant {
-    /// A role for all services.
-    #[must_use]
-    pub const fn everywhere(role: Role) -> Self {
-        Self {
-            role,
-            service: None,
         }
     }
 }
@@ -112,10 +84,6 @@ pub enum Via {
     Local,
     /// A person who signed in with a browser.
     Session,
-    /// A token of this server.
-    Token,
-    /// A token that a CI system gave to a job.
-    Workload,
     /// Nobody said who they are.
     Nobody,
 }
@@ -141,26 +109,12 @@ fn decide(principal: &Principal, action: Action, service: Option<&str>) -> Resul
         return Ok(());
     }
     let allowed = roles::allowed(action);
-    let fits = |grant: &Grant| {
-        let scope = match (&grant.service, service) {
-            (Some(held), Some(asked)) => held == asked,
-            (None, _) | (_, None) => true,
-        };
-        scope && allowed.contains(&grant.role)
-    };
-    let granted = principal.grants.iter().any(fits);
-    let narrowed = principal
-        .only
-        .as_ref()
-        .is_some_and(|only| !only.contains(&action));
-    match (granted, narrowed) {
-        (true, false) => Ok(()),
-        (true, true) => Err(Problem::new(
-            Code::NotAllowed,
-            format!("this token may not {}", asked(action, service)),
-        )
-        .required(format!("a token with the scope {}", action.word()))),
-        (false, _) => Err(refusal(principal, action, service)),
+    let granted = principal.grants.iter().any(|grant| {
+        allowed.contains(&grant.role) && service.is_none_or(|asked| grant.reaches(asked))
+    });
+    match granted {
+        true => Ok(()),
+        false => Err(refusal(principal, action, service)),
     }
 }
 
@@ -168,17 +122,12 @@ fn refusal(principal: &Principal, action: Action, service: Option<&str>) -> Prob
     let asked = asked(action, service);
     if principal.via == Via::Nobody {
         return Problem::new(Code::SignIn, format!("who wants to {asked} signs in"))
-            .fix("Sign in at /sign-in; programs send Authorization: Bearer TOKEN");
+            .fix("Sign in at /sign-in");
     }
-    let held: Vec<String> = principal.grants.iter().map(held).collect();
-    let held = if held.is_empty() {
-        "no role".to_owned()
-    } else {
-        held.join(", ")
-    };
+    let held = held(&principal.grants);
     let roles: Vec<&str> = roles::allowed(action)
         .iter()
-        .map(|role| roles::word(*role))
+        .map(|role| role.word())
         .collect();
     Problem::new(
         Code::NotAllowed,
@@ -204,10 +153,12 @@ fn asked(action: Action, service: Option<&str>) -> String {
     }
 }
 
-fn held(grant: &Grant) -> String {
-    match &grant.service {
-        Some(service) => format!("{} for {service}", roles::word(grant.role)),
-        None => roles::word(grant.role).to_owned(),
+/// Roles in words.
+pub(crate) fn held(grants: &[Grant]) -> String {
+    let words: Vec<String> = grants.iter().map(ToString::to_string).collect();
+    match words.is_empty() {
+        true => "no role".to_owned(),
+        false => words.join(", "),
     }
 }
 
@@ -221,30 +172,19 @@ pub async fn identify(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Principal, Problem> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(token);
-        let token = token.ok_or_else(|| {
-            Problem::new(
-                Code::SignIn,
-                "the header Authorization cannot be understood",
-            )
-            .required("Authorization: Bearer TOKEN")
-        })?;
-        return bearer::identify(state, token, peer).await;
+    // A token is never ignored: who brings one that is not known is refused, also where none is needed.
+    if headers.contains_key(header::AUTHORIZATION) {
+        return Err(
+            Problem::new(Code::SignIn, "this server does not know this token")
+                .why("It gives no tokens to programs yet")
+                .fix("Leave the header Authorization away"),
+        );
     }
     if state.people.any(&state.store).await? {
         let known = people::identify(state, headers).await?;
         return Ok(known.unwrap_or_else(Principal::nobody));
     }
     local(state, headers, peer)
-}
-
-/// The token of `Bearer TOKEN`.
-fn token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    (scheme.eq_ignore_ascii_case("bearer") && plain).then_some(token)
 }
 
 /// Who comes from this machine is its operator. What a proxy on this machine hands on does not.
@@ -295,6 +235,8 @@ impl FromRequestParts<Shared> for Principal {
 
 #[cfg(test)]
 mod tests {
+    use writ_model::Role;
+
     use super::*;
 
     fn somebody(grants: Vec<Grant>) -> Principal {
@@ -302,7 +244,6 @@ mod tests {
             id: PrincipalId("p_x".to_owned()),
             name: "x".to_owned(),
             grants,
-            only: None,
             assurance: Assurance::LocalUser,
             via: Via::Local,
             browser: None,
@@ -321,22 +262,6 @@ mod tests {
             ("0.0.0.0", false),
         ] {
             assert_eq!(is_loopback(text.parse().unwrap()), local, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_token_of_a_header() {
-        assert_eq!(token("Bearer abc"), Some("abc"));
-        assert_eq!(token("bearer  abc "), Some("abc"));
-        for bad in [
-            "abc",
-            "Basic abc",
-            "Bearer",
-            "Bearer ",
-            "Bearer a b",
-            "Bearer a\u{7f}",
-        ] {
-            assert_eq!(token(bad), None, "{bad}");
         }
     }
 
@@ -362,17 +287,5 @@ mod tests {
             "x may not hand in signed evidence of ledger"
         );
         assert_eq!(refused.found, ["x has service for payments-api"]);
-    }
-
-    #[test]
-    fn a_token_is_narrower_than_its_role() {
-        let mut principal = somebody(vec![Grant::everywhere(Role::Operator)]);
-        principal.only = Some(vec![Action::ReadMetrics]);
-        assert!(may(&principal, Action::ReadMetrics).is_ok());
-        let refused = may(&principal, Action::ReadServer).unwrap_err();
-        assert_eq!(
-            refused.required.as_deref(),
-            Some("a token with the scope read-server")
-        );
     }
 }

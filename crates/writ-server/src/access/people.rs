@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use tokio::sync::Mutex;
-use writ_model::PrincipalId;
+use writ_model::{Grant, PrincipalId};
 use writ_registry::directory::{RoleBook, SessionToken};
 use writ_registry::{RegistryError, Store};
 
 use super::tries::Tries;
-use super::{Browser, Grant, Principal, Via};
+use super::{Browser, Principal, Via};
 use crate::config::Config;
 use crate::http::Problem;
 use crate::http::ask::cookie;
@@ -88,14 +88,7 @@ impl People {
             state.store.read_roles(&mut book.1).await?;
             book.0 = Some(size);
         }
-        let held = book.1.of(id);
-        Ok(held
-            .into_iter()
-            .map(|binding| Grant {
-                role: binding.role,
-                service: binding.service,
-            })
-            .collect())
+        Ok(book.1.of(id))
     }
 
     /// The token that the forms of a session carry.
@@ -149,7 +142,6 @@ pub(super) async fn identify(
         id: account.id,
         name: account.login,
         grants,
-        only: None,
         assurance: session.assurance,
         via: Via::Session,
         browser: Some(Browser {

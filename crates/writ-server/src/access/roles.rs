@@ -1,27 +1,17 @@
 //! The table: which role may do what. There is no second place that decides it.
 
 use writ_model::Role;
-pub use writ_registry::directory::role_word as word;
 
 use super::Action;
-
-/// All roles, in the order of the tables.
-pub const ROLES: [Role; 6] = [
-    Role::Developer,
-    Role::Reviewer,
-    Role::Compliance,
-    Role::Auditor,
-    Role::Operator,
-    Role::Service,
-];
 
 /// The roles that may do something. [`Action::Public`] needs none.
 #[must_use]
 pub const fn allowed(action: Action) -> &'static [Role] {
     use Role::{Auditor, Compliance, Developer, Operator, Reviewer, Service};
     match action {
-        Action::Public => &ROLES,
-        Action::ReadRecords | Action::ReadControls | Action::ReadLedger => &ROLES,
+        Action::Public | Action::ReadRecords | Action::ReadControls | Action::ReadLedger => {
+            &Role::ALL
+        }
         Action::ReadEntries => &[Compliance, Auditor, Operator],
         Action::RecordEvidence => &[Developer, Operator, Service],
         Action::Decide => &[Developer, Operator, Service],
@@ -34,7 +24,9 @@ pub const fn allowed(action: Action) -> &'static [Role] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Grant, Principal, Via, may};
+    use writ_model::Grant;
+
+    use crate::access::{Principal, Via, may};
     use crate::routes::ROUTES;
 
     fn holder(role: Option<Role>) -> Principal {
@@ -60,7 +52,7 @@ mod tests {
                 route.path,
                 route.action.word()
             );
-            for role in ROLES.map(Some).into_iter().chain([None]) {
+            for role in Role::ALL.map(Some).into_iter().chain([None]) {
                 let allowed = may(&holder(role), route.action).is_ok();
                 line.push_str(if allowed { " yes" } else { "  - " });
             }
@@ -70,17 +62,17 @@ mod tests {
     }
 
     fn table() -> String {
-        let names = ROLES.map(word);
+        let names = Role::ALL.map(Role::word);
         let mut text = format!(
             "| | {} |\n|---|{}\n",
             names.join(" | "),
-            "---|".repeat(ROLES.len())
+            "---|".repeat(Role::ALL.len())
         );
         for action in Action::ALL
             .iter()
             .filter(|action| **action != Action::Public)
         {
-            let cells = ROLES.map(|role| {
+            let cells = Role::ALL.map(|role| {
                 let yes = allowed(*action).contains(&role);
                 if yes { "yes" } else { "" }
             });
@@ -104,8 +96,8 @@ mod tests {
             };
             text.push_str(&format!(
                 "| {} | {}{place} | {} |\n",
-                word(duty.one),
-                word(duty.other),
+                duty.one.word(),
+                duty.other.word(),
                 duty.why
             ));
         }

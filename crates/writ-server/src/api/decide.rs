@@ -1,23 +1,19 @@
 //! `POST /api/v1/decisions`: the gate. The server judges over its own store by its own bundle; what
 //! the asker knows or thinks does not count.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use writ_gate::evaluate::{EvaluateError, Options, bound_profile, built_from, evaluate};
 use writ_gate::{Evaluated, Release, did_you_mean};
-use writ_model::{Digest, Role, Subject};
+use writ_model::wire::{DecisionRequest, Mode};
+use writ_model::{Role, Subject};
 use writ_render::{GateDocument, WritNote, gate_document};
 
-use super::intake::idempotency_key;
 use crate::access::{Action, Principal, may_on};
 use crate::http::problem::shown;
+use crate::http::repeated::Key;
 use crate::http::{Code, Problem, Query};
 use crate::ledger::None as NoQuery;
 use crate::state::Shared;
@@ -32,68 +28,7 @@ const MAX_NAME: usize = 200;
 pub(crate) const AT_ONCE: usize = 4;
 
 /// Answers that are remembered for their Idempotency-Key.
-const REMEMBERED: usize = 256;
-
-/// What is to be decided.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct DecisionRequest {
-    /// Service.
-    pub service: String,
-    /// Environment that the release wants to enter.
-    pub environment: String,
-    /// Profile that the repository requests. It never chooses: another one than binds is refused.
-    #[serde(default)]
-    pub profile: Option<String>,
-    /// Commit, hexadecimal and whole.
-    #[serde(default)]
-    pub commit: Option<String>,
-    /// Its tree, hexadecimal and whole.
-    #[serde(default)]
-    pub tree: Option<String>,
-    /// Artefact, `sha256:…`; without it the one that the newest recorded build made from the commit.
-    #[serde(default)]
-    pub artifact: Option<Digest>,
-    /// `block` judges controls that only warn as blocking. Nothing else: looser than the profile is
-    /// not to be had.
-    #[serde(default)]
-    pub mode: Option<Mode>,
-}
-
-/// How strictly to judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Controls that only warn block too.
-    Block,
-}
-
-/// Answers by the key of their request, so that a request whose answer was lost is decided once.
-#[derive(Debug, Default)]
-pub struct Answers(Mutex<VecDeque<(String, Digest, GateDocument)>>);
-
-impl Answers {
-    /// The answer to this request, when it came before.
-    fn find(&self, key: &str, body: Digest) -> Result<Option<GateDocument>, Problem> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.iter().find(|(name, ..)| name == key) {
-            None => Ok(None),
-            Some((_, before, answer)) if *before == body => Ok(Some(answer.clone())),
-            Some(_) => Err(
-                Problem::new(Code::Conflict, "this key came with another body before")
-                    .fix("Use a new key for a new question"),
-            ),
-        }
-    }
-
-    fn keep(&self, key: &str, body: Digest, answer: &GateDocument) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.push_back((key.to_owned(), body, answer.clone()));
-        if known.len() > REMEMBERED {
-            known.pop_front();
-        }
-    }
-}
+pub(crate) const REMEMBERED: usize = 256;
 
 /// Decides, records the decision and, for a yes, the writ.
 ///
@@ -124,14 +59,11 @@ pub async fn decide(
     })?;
     let request: DecisionRequest = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(Code::Body, format!("it cannot be read: {error}")))?;
-    request.check()?;
+    check(&request)?;
     may_on(&principal, Action::Decide, &request.service)?;
-    let key = idempotency_key(&headers)?;
-    let asked = Digest::of(&bytes);
-    // One key of two askers is two keys.
-    let key = key.map(|key| format!("{} {key}", principal.id.0));
+    let key = Key::of(&headers, &principal, &bytes)?;
     if let Some(key) = &key
-        && let Some(answer) = state.answers.find(key, asked)?
+        && let Some(answer) = state.answers.find(key)?
     {
         return Ok(respond(StatusCode::OK, &answer));
     }
@@ -154,8 +86,8 @@ pub async fn decide(
         tracing::error!(%error, "the head over a decision could not be signed yet");
     }
     let answer = document(&state, &evaluated);
-    if let Some(key) = &key {
-        state.answers.keep(key, asked, &answer);
+    if let Some(key) = key {
+        state.answers.keep(key, answer.clone());
     }
     tracing::info!(
         service = release.service,
@@ -168,40 +100,38 @@ pub async fn decide(
     Ok(respond(StatusCode::CREATED, &answer))
 }
 
-impl DecisionRequest {
-    fn check(&self) -> Result<(), Problem> {
-        let wrong = |what: &str, required: &str| {
-            Err(Problem::new(Code::Body, format!("{what} cannot be used")).required(required))
-        };
-        let plain = |name: &str| {
-            !name.trim().is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control)
-        };
-        let names = [
-            ("service", Some(&self.service)),
-            ("environment", Some(&self.environment)),
-            ("profile", self.profile.as_ref()),
-        ];
-        for (what, name) in names {
-            if name.is_some_and(|name| !plain(name)) {
-                return wrong(what, "1 to 200 bytes without control characters");
-            }
+fn check(request: &DecisionRequest) -> Result<(), Problem> {
+    let wrong = |what: &str, required: &str| {
+        Err(Problem::new(Code::Body, format!("{what} cannot be used")).required(required))
+    };
+    let plain = |name: &str| {
+        !name.trim().is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control)
+    };
+    let names = [
+        ("service", Some(&request.service)),
+        ("environment", Some(&request.environment)),
+        ("profile", request.profile.as_ref()),
+    ];
+    for (what, name) in names {
+        if name.is_some_and(|name| !plain(name)) {
+            return wrong(what, "1 to 200 bytes without control characters");
         }
-        let object = |id: &String| {
-            matches!(id.len(), 40 | 64)
-                && id
-                    .bytes()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        };
-        for (what, id) in [("commit", &self.commit), ("tree", &self.tree)] {
-            if id.as_ref().is_some_and(|id| !object(id)) {
-                return wrong(what, "40 or 64 hexadecimal digits in lower case");
-            }
-        }
-        if self.commit.is_none() && self.artifact.is_none() {
-            return wrong("the subject", "commit, artifact, or both");
-        }
-        Ok(())
     }
+    let object = |id: &String| {
+        matches!(id.len(), 40 | 64)
+            && id
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    for (what, id) in [("commit", &request.commit), ("tree", &request.tree)] {
+        if id.as_ref().is_some_and(|id| !object(id)) {
+            return wrong(what, "40 or 64 hexadecimal digits in lower case");
+        }
+    }
+    if request.commit.is_none() && request.artifact.is_none() {
+        return wrong("the subject", "commit, artifact, or both");
+    }
+    Ok(())
 }
 
 /// What is to be judged. Without a binding only the operator's own request makes one: whoever is
@@ -265,9 +195,10 @@ async fn release(
 
 /// Whether somebody is an operator for a service, which binds profiles.
 fn operates(principal: &Principal, service: &str) -> bool {
-    principal.grants.iter().any(|grant| {
-        grant.role == Role::Operator && grant.service.as_deref().is_none_or(|held| held == service)
-    })
+    principal
+        .grants
+        .iter()
+        .any(|grant| grant.role == Role::Operator && grant.reaches(service))
 }
 
 fn refused(error: EvaluateError) -> Problem {

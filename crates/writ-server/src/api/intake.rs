@@ -4,9 +4,6 @@
 //! envelope and the bytes that it names. A batch is recorded whole or not at all. What is sent again
 //! is recorded once: its answer names the old entry.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,19 +11,18 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use writ_model::{Digest, EvidenceId, Timestamp};
+use writ_model::wire::{Receipt, Receipts};
 use writ_registry::{Blob, NewRecord, Recorded};
 
+use crate::access::Principal;
+use crate::http::repeated::Key;
 use crate::http::{Code, Problem, Query};
 use crate::state::Shared;
 
-/// Longest Idempotency-Key, in bytes.
-const MAX_KEY: usize = 255;
-
-/// Keys that are remembered.
-const KEYS: usize = 10_000;
+/// Idempotency-Keys that are remembered.
+pub(crate) const REMEMBERED: usize = 10_000;
 
 /// Largest batch whose every entry is proved in the answer.
 const PROOFS: usize = 200;
@@ -65,57 +61,13 @@ pub struct HandedBlob {
     bytes: String,
 }
 
-/// Where one envelope is recorded.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Receipt {
-    /// Its id: the digest of the payload.
-    pub id: EvidenceId,
-    /// Its place in the ledger.
-    pub index: u64,
-    /// When the ledger recorded it.
-    pub recorded_at: Timestamp,
-    /// It was there before; this is its entry.
-    pub already_there: bool,
-    /// Address of its offline proof.
-    pub receipt: String,
-    /// The proof itself, when it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proof: Option<String>,
-}
-
-/// Where a batch is recorded.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct Receipts {
-    /// One per line, in their order.
-    pub items: Vec<Receipt>,
-}
-
-/// Keys of requests that may be repeated, with the digest of what they brought.
-#[derive(Debug, Default)]
-pub struct Keys(Mutex<VecDeque<(String, Digest)>>);
-
-impl Keys {
-    /// Whether a key may bring this body: it is new, or brought the same before.
-    fn admit(&self, key: &str, body: Digest) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, before)) = known.iter().find(|(name, _)| name == key) {
-            return *before == body;
-        }
-        known.push_back((key.to_owned(), body));
-        if known.len() > KEYS {
-            known.pop_front();
-        }
-        true
-    }
-}
-
 /// Records what is handed in.
 ///
 /// # Errors
 /// The body cannot be understood, is too large, or was refused; then nothing was recorded.
 pub async fn record(
     State(state): State<Shared>,
+    principal: Principal,
     Query(query): Query<IntakeQuery>,
     headers: HeaderMap,
     body: Body,
@@ -155,13 +107,10 @@ pub async fn record(
     if records.is_empty() {
         return Err(Problem::new(Code::Body, "the body holds no envelope"));
     }
-    if let Some(key) = idempotency_key(&headers)?
-        && !state.keys.admit(key, Digest::of(&bytes))
-    {
-        return Err(
-            Problem::new(Code::Conflict, "this key came with another body before")
-                .fix("Use a new key for new evidence"),
-        );
+    if let Some(key) = Key::of(&headers, &principal, &bytes)? {
+        // What keeps evidence single is its digest: the answer to the same again is made anew.
+        state.keys.find(&key)?;
+        state.keys.keep(key, ());
     }
     let recorded = state.intake.record(records).await?;
     let wanted = query.proof.unwrap_or_default();
@@ -282,36 +231,9 @@ fn handed(text: &[u8]) -> Result<NewRecord, Problem> {
     Ok(record)
 }
 
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    value
-        .to_str()
-        .ok()
-        .filter(|key| !key.is_empty() && key.len() <= MAX_KEY)
-        .map(Some)
-        .ok_or_else(|| {
-            Problem::new(Code::Query, "the Idempotency-Key cannot be used")
-                .required(format!("1 to {MAX_KEY} visible characters"))
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_brings_one_body() {
-        let keys = Keys::default();
-        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        assert!(keys.admit("k", a) && keys.admit("k", a) && keys.admit("other", b));
-        assert!(!keys.admit("k", b));
-        for number in 0..KEYS {
-            keys.admit(&number.to_string(), a);
-        }
-        assert!(keys.admit("k", b), "old keys are forgotten");
-    }
 
     #[test]
     fn lines_are_envelopes_or_carry_their_bytes() {

@@ -12,21 +12,20 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use writ_model::EvidenceItem;
+use writ_model::wire::{About, DecisionRequest, Receipt, Receipts};
 use writ_registry::{
     ApprovalRow, ChangeRow, DecisionStates, RunRow, ServiceRow, Stats, TrackedFinding, WritRow,
 };
 use writ_render::GateDocument;
 
-use super::about::About;
 use super::changes::ChangesQuery;
 use super::controls::ControlView;
-use super::decide::DecisionRequest;
 use super::decisions::DecisionView;
 use super::evidence::{ENVELOPE, EvidenceQuery, EvidenceView};
 use super::exemptions::{ExemptionView, ExemptionsQuery};
 use super::findings::FindingsQuery;
 use super::frameworks::FrameworkView;
-use super::intake::{Handed, IntakeQuery, Receipt, Receipts};
+use super::intake::{Handed, IntakeQuery};
 use super::posture::PostureQuery;
 use super::{AtQuery, Part, ReleasesQuery};
 use crate::figures::posture::Posture;

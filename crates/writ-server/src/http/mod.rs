@@ -7,6 +7,7 @@ pub mod export;
 pub mod layers;
 pub mod problem;
 pub mod query;
+pub mod repeated;
 pub mod suffix;
 
 pub use ask::{Ask, Form};

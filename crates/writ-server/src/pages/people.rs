@@ -8,12 +8,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
-use writ_model::{PrincipalId, Role, State as Standing};
+use writ_model::{Grant, PrincipalId, Role, State as Standing};
 use writ_registry::RegistryError;
-use writ_registry::directory::{Account, Binding, RoleChange, Session, role_of};
+use writ_registry::directory::{Account, RoleChange, Session};
 
-use super::settings::{held, sessions_table};
-use crate::access::{Grant, Principal, roles};
+use super::settings::sessions_table;
+use crate::access::{Principal, held};
 use crate::http::{Ask, Code, Problem, Query};
 use crate::parts::frame::{self, Head, Section};
 use crate::parts::{Cell, Column, Empty, Row, Table, chip, form, time};
@@ -155,10 +155,10 @@ fn taken(ask: &Ask, account: &Account, grant: &Grant) -> Markup {
         form.line action="/admin/people/role" method="post" {
             (fields(ask, account))
             input type="hidden" name="change" value="revoke";
-            input type="hidden" name="role" value=(roles::word(grant.role));
+            input type="hidden" name="role" value=(grant.role.word());
             input type="hidden" name="service" value=(grant.service.as_deref().unwrap_or_default());
-            span { (held(std::slice::from_ref(grant))) }
-            @if !own { button.btn.small type="submit" { "Take away" span.vh { " " (held(std::slice::from_ref(grant))) " of " (account.login) } } }
+            span { (grant) }
+            @if !own { button.btn.small type="submit" { "Take away" span.vh { " " (grant) " of " (account.login) } } }
         }
     }
 }
@@ -171,7 +171,7 @@ fn given(ask: &Ask, account: &Account) -> Markup {
             span.field {
                 label for={ "role-" (account.login) } { "Role" }
                 select id={ "role-" (account.login) } name="role" {
-                    @for role in roles::ROLES { option value=(roles::word(role)) { (roles::word(role)) } }
+                    @for role in Role::ALL { option value=(role.word()) { (role.word()) } }
                 }
             }
             span.field {
@@ -205,9 +205,9 @@ fn duties() -> Table {
         ],
     );
     for duty in writ_registry::directory::TOXIC {
-        let other = roles::word(duty.other);
+        let other = duty.other.word();
         table.rows.push(Row::new(vec![
-            Cell::text(roles::word(duty.one)),
+            Cell::text(duty.one.word()),
             Cell::text(if duty.same_service {
                 format!("{other} of the same service")
             } else {
@@ -229,8 +229,8 @@ pub async fn role(
     Form(asked): Form<RoleForm>,
 ) -> Result<Response, Problem> {
     let account = state.store.account(&asked.name).await?;
-    let role =
-        role_of(&asked.role).ok_or_else(|| Problem::new(Code::Body, "there is no such role"))?;
+    let role = Role::of_word(&asked.role)
+        .ok_or_else(|| Problem::new(Code::Body, "there is no such role"))?;
     let granted = match asked.change.as_str() {
         "grant" => true,
         "revoke" => false,
@@ -246,7 +246,7 @@ pub async fn role(
     let service = asked.service.trim();
     let change = RoleChange {
         principal: &account.id,
-        binding: Binding {
+        grant: Grant {
             role,
             service: (!service.is_empty()).then(|| service.to_owned()),
         },

@@ -2,18 +2,18 @@
 
 use axum::Form;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use qrcodegen::{QrCode, QrCodeEcc};
 use serde::Deserialize;
 use writ_registry::directory::{
-    Account, Enrolment, IDLE, LIFETIME, MAX_PASSWORD, MIN_PASSWORD, NewSession, Session,
+    Account, Enrolment, IDLE, LIFETIME, MAX_PASSWORD, MIN_PASSWORD, Session,
 };
 
-use super::sign_in::redirect;
+use super::sign_in::{begin, redirect};
 use crate::access::people::session_cookie;
-use crate::access::{Grant, Principal, roles};
+use crate::access::{Principal, held};
 use crate::http::{Ask, Code, Problem, Query};
 use crate::parts::frame::{self, Head, Section};
 use crate::parts::{Cell, Column, Row, Table, form, time};
@@ -85,21 +85,6 @@ pub async fn show(ask: Ask, _: Query<SettingsQuery>) -> Result<Response, Problem
         }
     };
     frame::page(&ask, &head, &body).await
-}
-
-/// The roles of a principal in words.
-pub(super) fn held(grants: &[Grant]) -> String {
-    let words: Vec<String> = grants
-        .iter()
-        .map(|grant| match &grant.service {
-            Some(service) => format!("{} for {service}", roles::word(grant.role)),
-            None => roles::word(grant.role).to_owned(),
-        })
-        .collect();
-    match words.is_empty() {
-        true => "no role".to_owned(),
-        false => words.join(", "),
-    }
 }
 
 fn body(ask: &Ask, account: &Account, sessions: &[Session], waiting: Option<&Enrolment>) -> Markup {
@@ -253,18 +238,7 @@ pub async fn password(
     let account = state.store.account(&principal.name).await?;
     state.store.set_password(&account, &new.password).await?;
     tracing::info!(principal = %principal.id, "set a new password");
-    let agent = headers
-        .get(header::USER_AGENT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let token = state
-        .store
-        .begin_session(&NewSession {
-            account: &principal.id,
-            assurance: principal.assurance,
-            agent,
-        })
-        .await?;
+    let token = begin(&state, &headers, &principal.id, principal.assurance).await?;
     redirect("/settings", &session_cookie(&state.config, Some(&token)))
 }
 

@@ -9,7 +9,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
-use writ_registry::directory::{ATTEMPTS, LOCK, MAX_LOGIN, MAX_PASSWORD, NewSession, SignIn};
+use writ_model::{Assurance, PrincipalId};
+use writ_registry::directory::{
+    ATTEMPTS, LOCK, MAX_LOGIN, MAX_PASSWORD, NewSession, SessionToken, SignIn,
+};
 
 use crate::access::people::{cookie_name, session_cookie};
 use crate::access::tries::{WINDOW, address};
@@ -118,18 +121,7 @@ pub async fn enter(
     {
         state.store.revoke_session(&session.id, None).await?;
     }
-    let agent = headers
-        .get(header::USER_AGENT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let token = state
-        .store
-        .begin_session(&NewSession {
-            account: &account.id,
-            assurance,
-            agent,
-        })
-        .await?;
+    let token = begin(&state, &headers, &account.id, assurance).await?;
     tracing::info!(principal = %account.id, %from, "signed in");
     redirect(next, &session_cookie(&state.config, Some(&token)))
 }
@@ -147,6 +139,25 @@ pub async fn leave(State(state): State<Shared>, principal: Principal) -> Result<
         tracing::info!(principal = %principal.id, "signed out");
     }
     redirect("/sign-in", &session_cookie(&state.config, None))
+}
+
+/// Begins a session of the browser that asks.
+pub(super) async fn begin(
+    state: &Shared,
+    headers: &HeaderMap,
+    account: &PrincipalId,
+    assurance: Assurance,
+) -> Result<SessionToken, Problem> {
+    let agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let new = NewSession {
+        account,
+        assurance,
+        agent,
+    };
+    Ok(state.store.begin_session(&new).await?)
 }
 
 /// Goes there with a cookie.

@@ -3,14 +3,14 @@
 use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use serde_json::{Value, json};
-use writ_model::{EvidenceId, Role};
-use writ_registry::directory::{Account, Binding, RoleBook, RoleChange, Session, role_word};
+use writ_model::{EvidenceId, Grant, Role};
+use writ_registry::directory::{Account, RoleBook, RoleChange, Session};
 use writ_registry::{RegistryError, Store};
 use writ_render::{EdgeError, text};
 use zeroize::Zeroizing;
 
 use super::answer;
-use crate::args::{AccountCommand, RoleName};
+use crate::args::AccountCommand;
 use crate::context::Context;
 use crate::edge::{self, Edge};
 use crate::{store, ui};
@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, command: &AccountCommand) -> Result<(
     let store = store::open(context).await?;
     match command {
         AccountCommand::Add { name, role, limit } => {
-            add(context, &store, name, binding(*role, limit.as_ref())).await?
+            add(context, &store, name, grant_of(*role, limit.as_ref())).await?
         }
         AccountCommand::List => list(context, &store).await?,
         AccountCommand::Role {
@@ -39,8 +39,8 @@ pub(super) async fn run(context: &Context, command: &AccountCommand) -> Result<(
             let Some(role) = grant.or(*revoke) else {
                 return Err(edge::usage("--grant ROLE or --revoke ROLE says what to do"));
             };
-            let binding = binding(role, limit.as_ref());
-            change(context, &store, name, binding, grant.is_some()).await?;
+            let changed = grant_of(role, limit.as_ref());
+            change(context, &store, name, changed, grant.is_some()).await?;
         }
         AccountCommand::Disable { name, undo } => disable(context, &store, name, *undo).await?,
         AccountCommand::Password { name, reset_codes } => {
@@ -55,20 +55,9 @@ fn failed(error: RegistryError) -> EdgeError {
     store::registry_error(&error)
 }
 
-async fn add(
-    context: &Context,
-    store: &Store,
-    name: &str,
-    binding: Binding,
-) -> Result<(), EdgeError> {
+async fn add(context: &Context, store: &Store, name: &str, grant: Grant) -> Result<(), EdgeError> {
     let first = !store.has_accounts().await.map_err(failed)?;
-    if first
-        && binding
-            != (Binding {
-                role: Role::Operator,
-                service: None,
-            })
-    {
+    if first && grant != Grant::everywhere(Role::Operator) {
         return Err(edge::usage("the first account of a store is its operator")
             .because("somebody must be able to give roles to the others")
             .try_this("writ server account add NAME --role operator"));
@@ -81,7 +70,7 @@ async fn add(
         .map_err(failed)?;
     let change = RoleChange {
         principal: &id,
-        binding: binding.clone(),
+        grant: grant.clone(),
         granted: true,
         by: &by,
         bootstrap: first,
@@ -90,14 +79,14 @@ async fn add(
     let account = store.account(name).await.map_err(failed)?;
     let value = json!({
         "schema": "writ.account/1", "account": shown(&account),
-        "role": role(&binding), "recorded": recorded.id, "bootstrap": first,
+        "role": grant, "recorded": recorded.id, "bootstrap": first,
     });
     answer(context, &value, || {
         let mut out = format!(
             "account {} ({})\n  {} recorded as {}\n",
             account.login,
             account.id,
-            words(&binding),
+            words(&grant),
             recorded.id.short()
         );
         if first {
@@ -122,7 +111,7 @@ async fn list(context: &Context, store: &Store) -> Result<(), EdgeError> {
         .iter()
         .map(|account| {
             let mut row = shown(account);
-            row["roles"] = book.of(&account.id).iter().map(role).collect();
+            row["roles"] = json!(book.of(&account.id));
             row["sessions"] = json!(open(account));
             row
         })
@@ -162,7 +151,7 @@ async fn change(
     context: &Context,
     store: &Store,
     name: &str,
-    binding: Binding,
+    grant: Grant,
     granted: bool,
 ) -> Result<(), EdgeError> {
     let account = store.account(name).await.map_err(failed)?;
@@ -172,7 +161,7 @@ async fn change(
         .map_err(failed)?;
     let change = RoleChange {
         principal: &account.id,
-        binding: binding.clone(),
+        grant: grant.clone(),
         granted,
         by: &by,
         bootstrap: false,
@@ -188,19 +177,19 @@ async fn change(
         })?;
     let value = json!({
         "schema": "writ.account/1", "account": shown(&account),
-        "role": role(&binding), "granted": granted, "recorded": recorded.id,
+        "role": grant, "granted": granted, "recorded": recorded.id,
     });
     answer(context, &value, || {
-        said(&account, &binding, granted, recorded.id)
+        said(&account, &grant, granted, recorded.id)
     })
 }
 
-fn said(account: &Account, binding: &Binding, granted: bool, id: EvidenceId) -> String {
+fn said(account: &Account, grant: &Grant, granted: bool, id: EvidenceId) -> String {
     format!(
         "{} {} {}, recorded as {}\n",
         account.login,
         if granted { "has" } else { "no longer has" },
-        words(binding),
+        words(grant),
         id.short()
     )
 }
@@ -254,29 +243,15 @@ async fn password(
     })
 }
 
-fn binding(role: RoleName, service: Option<&String>) -> Binding {
-    Binding {
-        role: match role {
-            RoleName::Developer => Role::Developer,
-            RoleName::Reviewer => Role::Reviewer,
-            RoleName::Compliance => Role::Compliance,
-            RoleName::Auditor => Role::Auditor,
-            RoleName::Operator => Role::Operator,
-            RoleName::Service => Role::Service,
-        },
+fn grant_of(role: Role, service: Option<&String>) -> Grant {
+    Grant {
+        role,
         service: service.cloned(),
     }
 }
 
-fn words(binding: &Binding) -> String {
-    match &binding.service {
-        Some(service) => format!("{} for {}", role_word(binding.role), text::clean(service)),
-        None => role_word(binding.role).to_owned(),
-    }
-}
-
-fn role(binding: &Binding) -> Value {
-    json!({"role": binding.role, "service": binding.service})
+fn words(grant: &Grant) -> String {
+    text::clean(&grant.to_string()).into_owned()
 }
 
 fn shown(account: &Account) -> Value {

@@ -7,8 +7,8 @@ use reqwest::{Method, RequestBuilder, Response};
 use tempfile::TempDir;
 use writ_gate::{BundleSource, load_bundle};
 use writ_ledger::Clock;
-use writ_model::{PrincipalId, Role, Span};
-use writ_registry::directory::{Binding, RoleChange};
+use writ_model::{Grant, PrincipalId, Role, Span};
+use writ_registry::directory::RoleChange;
 use writ_registry::{Store, StoreOptions};
 use writ_server::{Config, Parts};
 
@@ -102,10 +102,7 @@ pub async fn parts(
         let id = store.add_account(name, PASSWORD).await.unwrap();
         let change = RoleChange {
             principal: &id,
-            binding: Binding {
-                role: *role,
-                service: None,
-            },
+            grant: Grant::everywhere(*role),
             granted: true,
             by: &by,
             bootstrap: false,

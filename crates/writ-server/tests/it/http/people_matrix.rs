@@ -17,7 +17,7 @@ fn filled(path: &str) -> String {
 
 #[tokio::test]
 async fn every_role_on_every_route() {
-    let people = roles::ROLES.map(|role| (roles::word(role), role));
+    let people = Role::ALL.map(|role| (role.word(), role));
     let guarded = Guarded::new(&people, |_| {}).await;
     let mut cookies: Vec<(Option<Role>, String)> = vec![(None, String::new())];
     for (name, role) in people {
