@@ -2,16 +2,18 @@
 //!
 //! [`http`] is what they share: bounded in time and size, no redirects, a rule for addresses, tries
 //! with growing pauses, and secrets that never print. [`server`] is the client of a Writ server. [`tlog`] reads published logs and asks witnesses.
-//! [`vault`] is the transit engine of Vault and
+//! [`jwks`] fetches the public keys of an issuer of tokens. [`vault`] is the transit engine of Vault and
 //! OpenBao, as a signer.
 
 pub mod http;
+pub mod jwks;
 pub mod secret;
 pub mod server;
 pub mod tlog;
 pub mod vault;
 
 pub use http::{AddressRule, Client, ClientOptions, HttpError, Reply};
+pub use jwks::{KeySource, KeySourceError, KeySourceOptions};
 pub use secret::Secret;
 pub use server::{ServerClient, ServerError};
 pub use tlog::{Gathered, HttpLog, HttpWitnesses, gather};

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use writ_evidence::key::{KeyError, Signer, job};
 use writ_model::wire::{About, DecisionRequest, Receipt, Receipts};
 use zeroize::Zeroizing;
 
@@ -329,6 +330,23 @@ impl ServerClient {
         request.headers.push(("idempotency-key", key.to_owned()));
         let reply = self.send(request).await?;
         self.read(&reply)
+    }
+
+    /// Binds the key of a signer to the CI job whose token is sent; without a token, nothing.
+    ///
+    /// # Errors
+    /// The signer fails, or see [`ServerError`].
+    pub async fn bind_key(&self, signer: &dyn Signer) -> Result<(), ServerError> {
+        let Some(token) = &self.token else {
+            return Ok(());
+        };
+        let strange = |error: KeyError| self.strange(error.to_string());
+        let proof = job::prove(token.expose(), signer).map_err(strange)?;
+        let key = signer.public_key().to_pem().map_err(strange)?;
+        let body = serde_json::json!({"publicKey": key, "proof": STANDARD.encode(proof)});
+        self.send(Request::post("api/v1/workload/keys", &body).repeatable())
+            .await
+            .map(|_| ())
     }
 
     /// The offline proof of one piece of evidence.

@@ -7,6 +7,7 @@
 //! SPKI DER.
 
 mod file;
+pub mod job;
 pub mod passphrase;
 mod public;
 mod sealed;

@@ -48,6 +48,9 @@ pub struct Reference {
     /// Further facts that rules read of such a document, without fractions.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub facts: serde_json::Map<String, serde_json::Value>,
+    /// The key of a CI job that signed the whole statement, where the store signed the reference for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<crate::key::KeyId>,
 }
 
 /// What lies in the locker.
@@ -118,6 +121,7 @@ pub fn sign_for_ledger<P: Predicate>(
             .and_then(|text| text.parse().ok()),
         production: None,
         facts: serde_json::Map::new(),
+        signed_by: None,
     };
     let (_, envelope) = Statement::new(slim(&statement.subject), reference).sign(signer)?;
     if envelope.to_canonical_json().len() > MAX_LOGGED_ENVELOPE_BYTES {

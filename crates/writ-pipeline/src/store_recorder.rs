@@ -360,6 +360,7 @@ fn document(evidence: &StageEvidence, report: &BlobFile, production: Production)
         observed_at: Some(production.observed_at),
         production: Some(production),
         facts,
+        signed_by: None,
     }
 }
 

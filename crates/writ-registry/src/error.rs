@@ -150,6 +150,14 @@ pub enum RegistryError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// A token cannot be made or ended so.
+    #[error("{problem}; {remedy}")]
+    Token {
+        /// What is the matter.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The producer's time lies ahead of the store's clock.
     #[error(
         "statement {position} was refused: observedAt {observed} lies in the future (the clock here says {now}); set the producer's clock right; nothing was recorded"

@@ -49,6 +49,8 @@ pub(crate) struct Checked {
     pub whole: Option<Digest>,
     /// What the reference says about the tool's work, for documents that cannot say it.
     pub production: Option<Value>,
+    /// The key of a job that signed the whole statement, as the reference says.
+    pub signed_by: Option<KeyId>,
 }
 
 /// Verifies envelopes and takes them apart.
@@ -80,6 +82,11 @@ impl Reader {
         self.opener.refused_keys(envelope, at)
     }
 
+    /// The key that may be a job's: the first that it names, where it names none that is trusted.
+    pub(crate) fn may_be_of_a_job(&self, envelope: &Envelope) -> Option<KeyId> {
+        self.opener.stranger(envelope)
+    }
+
     /// The payload of an envelope that a key trusted at `at` signed for what it says.
     pub(crate) fn open(
         &self,
@@ -105,6 +112,7 @@ impl Reader {
             statement,
             whole: None,
             production: None,
+            signed_by: None,
         };
         if checked.statement.predicate_type == Reference::URI {
             self.follow(checked)
@@ -159,6 +167,7 @@ impl Reader {
             statement,
             whole,
             production,
+            signed_by: said.signed_by,
         })
     }
 
@@ -404,6 +413,7 @@ pub(crate) fn projected(
         statement,
         whole,
         production,
+        ..
     } = checked;
     let item = item(
         &statement,

@@ -9,6 +9,7 @@
 pub(crate) mod belief;
 mod carry;
 pub(crate) mod history;
+pub mod job;
 mod make;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::store::Store;
 use crate::trust::{Change, End, First, KeyEntry, PREVIEW_ENVIRONMENT};
 
 pub use history::{Disagreement, KeyEvent, Retracted};
+pub use job::{JobKey, NewJobKey};
 use make::Made;
 
 /// The shortest overlap: what is under way when a key is exchanged must still arrive.
@@ -438,6 +440,7 @@ fn trusted(entry: &KeyEntry, held: &str, now: Timestamp) -> KeyStatement {
         valid_from: entry.valid_from,
         valid_until: None,
         claims: std::collections::BTreeMap::new(),
+        services: Vec::new(),
         by: None,
         reason: None,
         observed_at: now,

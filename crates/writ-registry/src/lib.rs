@@ -36,6 +36,7 @@ mod reindex;
 pub mod spool;
 mod standing;
 mod store;
+pub mod tokens;
 mod trust;
 mod verify;
 mod views;
@@ -62,9 +63,10 @@ pub use read::{EvidenceSet, MIN_PREFIX, Record, Stats};
 pub use record::{Blob, BlobBody, Input, NewRecord, Recorded};
 pub use reindex::{Compared, Rebuilt};
 pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
+pub use tokens::{ApiToken, NewToken, TokenCheck};
 pub use trust::{KeyAccess, KeyEntry, PREVIEW_ENVIRONMENT, Trust};
 pub use verify::{
-    Checked, Failure, FileCheck, IndexState, Proven, ReceiptTrust, VerifyOptions, VerifyReport,
-    proves, verify_file, verify_receipt, verify_store,
+    Checked, Failure, FileCheck, IndexState, Jobs, Proven, ReceiptTrust, VerifyOptions,
+    VerifyReport, proves, verify_file, verify_receipt, verify_store,
 };
 pub use witnessed::{Proved, WITNESS_POLICY, Witnessed};

@@ -106,6 +106,7 @@ impl Store {
             trust,
             memo: Arc::default(),
             believed: AtomicU64::new(0),
+            jobs: std::sync::Mutex::default(),
             log,
             locker,
             home,

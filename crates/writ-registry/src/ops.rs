@@ -4,6 +4,8 @@
 //! verified (so that a rolled-back ledger is noticed), and the log of deliveries, keyed by ledger
 //! position, so that a rebuilt index repeats none. Back this file up.
 
+mod tokens;
+
 use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt as _;
@@ -70,6 +72,20 @@ const CREATE: &[&str] = &[
         ended_at BIGINT NOT NULL,
         succeeded_at BIGINT NOT NULL,
         note {text} NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS job_tokens (
+        token {text} NOT NULL PRIMARY KEY,
+        key_id {text} NOT NULL,
+        ends_at BIGINT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS api_tokens (
+        id {text} NOT NULL PRIMARY KEY,
+        hash {text} NOT NULL UNIQUE,
+        name {text} NOT NULL,
+        services {text} NOT NULL,
+        actions {text} NOT NULL,
+        created_at BIGINT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        used_at BIGINT NOT NULL,
+        revoked_at BIGINT NOT NULL)",
     "INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO NOTHING",
     "UPDATE meta SET value = '2' WHERE key = 'schema_version' AND value = '1'",
 ];
@@ -98,6 +114,16 @@ const TABLES: &[(&str, &str, &[bool])] = &[
         "SELECT position, channel, target, outcome, delivered_at FROM delivery_log ORDER BY position, channel, target",
         "INSERT INTO delivery_log (position, channel, target, outcome, delivered_at) VALUES",
         &[true, false, false, false, true],
+    ),
+    (
+        "SELECT token, key_id, ends_at FROM job_tokens ORDER BY token",
+        "INSERT INTO job_tokens (token, key_id, ends_at) VALUES",
+        &[false, false, true],
+    ),
+    (
+        "SELECT id, hash, name, services, actions, created_at, expires_at, used_at, revoked_at FROM api_tokens ORDER BY id",
+        "INSERT INTO api_tokens (id, hash, name, services, actions, created_at, expires_at, used_at, revoked_at) VALUES",
+        &[false, false, false, false, false, true, true, true, true],
     ),
 ];
 
@@ -303,6 +329,30 @@ impl Ops {
             .bind(now.micros());
         let noted = self.db.execute_once(note).await;
         Ok(noted.map_err(|e| self.failed(e))? == 1)
+    }
+
+    /// Gives a CI job's token to a key, unless another key has it; says which key has it. Tokens that
+    /// ended are forgotten.
+    pub(crate) async fn claim_token(
+        &self,
+        token: &Digest,
+        key_id: &str,
+        ends_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<String> {
+        let forget = sql("DELETE FROM job_tokens WHERE ends_at < $1").bind(now.micros());
+        self.db.execute(forget).await.map_err(|e| self.failed(e))?;
+        let token = token.to_hex();
+        let claim = sql(
+            "INSERT INTO job_tokens (token, key_id, ends_at) VALUES ($1, $2, $3)
+             ON CONFLICT (token) DO NOTHING",
+        );
+        let claim = claim.bind(&token).bind(key_id).bind(ends_at.micros());
+        self.db.execute(claim).await.map_err(|e| self.failed(e))?;
+        let find = sql("SELECT key_id FROM job_tokens WHERE token = $1").bind(&token);
+        let row = self.db.fetch_optional(find).await;
+        row.and_then(|row| row.ok_or(sqlx::Error::RowNotFound)?.try_get(0))
+            .map_err(|e| self.failed(e))
     }
 
     /// Marks a held checkpoint as one that nobody holds the ledger to any more.

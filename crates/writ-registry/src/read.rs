@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use writ_evidence::key::KeyId;
 use writ_evidence::statement::Statement;
 use writ_ledger::TlogProof;
 use writ_model::{Digest, EvidenceItem, Finding, LedgerHead, PrincipalId, Subject, Timestamp};
@@ -43,6 +44,8 @@ pub struct Record {
     pub envelope: Vec<u8>,
     /// Where the whole statement lies in the locker when the ledger holds a reference to it.
     pub whole: Option<Digest>,
+    /// The key of a job that signed the whole statement, where the store signed a reference to it.
+    pub signed_by: Option<KeyId>,
 }
 
 /// What `writ status` shows of a store.
@@ -157,6 +160,7 @@ impl Store {
                 statement: checked.statement,
                 envelope: entry.envelope().to_vec(),
                 whole: located.statement,
+                signed_by: checked.signed_by,
             })
         })
         .await?
@@ -317,6 +321,14 @@ impl Store {
             ops.put_person(&id, name, "local", self.now()).await?;
         }
         Ok(id)
+    }
+
+    /// The pseudonym of a machine, by its name; nothing is written.
+    ///
+    /// # Errors
+    /// The key of the pseudonyms cannot be read.
+    pub fn machine_principal(&self, kind: &str, name: &str) -> Result<PrincipalId> {
+        Ok(pseudonym(&self.trust.accounts_key()?, kind, name))
     }
 
     /// The name behind a pseudonym, where the directory of people has it.

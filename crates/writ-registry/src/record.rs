@@ -6,6 +6,7 @@
 
 mod shape;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,11 +24,12 @@ use crate::error::{RegistryError, Result};
 use crate::fault;
 use crate::item::{Reader, projected};
 use crate::keep::{Binding, Keeper, blobs_of};
+use crate::keys::job::{JobKey, only_about};
 use crate::log::{NewEntry, entry_key};
 use crate::store::Store;
 
+use shape::digest_of;
 pub(crate) use shape::validate;
-use shape::{digest_of, only_bound};
 
 /// The time that an append may take: a key that ends sooner signs nothing any more.
 const APPEND_TIME: Span = Span::from_secs(5);
@@ -86,6 +88,8 @@ pub struct NewRecord {
     pub input: Input,
     /// Its bytes. Every blob that the statement names must be here or in the locker already.
     pub blobs: Vec<Blob>,
+    /// Services that whoever hands it in may record for; `None`: all.
+    pub services: Option<Arc<[String]>>,
 }
 
 impl NewRecord {
@@ -95,6 +99,7 @@ impl NewRecord {
         Self {
             input: Input::Payload(payload.into()),
             blobs: Vec::new(),
+            services: None,
         }
     }
 
@@ -104,7 +109,15 @@ impl NewRecord {
         Self {
             input: Input::Envelope(envelope.into()),
             blobs: Vec::new(),
+            services: None,
         }
+    }
+
+    /// Only for these services.
+    #[must_use]
+    pub fn only_for(mut self, services: Option<Arc<[String]>>) -> Self {
+        self.services = services;
+        self
     }
 
     /// With bytes behind it.
@@ -138,6 +151,8 @@ struct Ready {
     keep: Vec<(Digest, Timestamp)>,
     /// The service and profile that it binds.
     binds: Option<Binding>,
+    /// When the key of the job that made it ends.
+    job_until: Option<Timestamp>,
 }
 
 impl Store {
@@ -194,6 +209,7 @@ impl Store {
         let locker = Arc::clone(&self.locker);
         let (now, floor) = (self.now(), self.trust.not_before(&self.origin));
         let kept_by = keeper.clone();
+        let jobs = self.jobs_of(&records).await?;
         let prepare = move || {
             Preparer {
                 reader,
@@ -204,6 +220,7 @@ impl Store {
                 at: floor.map_or(now, |floor| now.max(floor)),
                 keeper: kept_by,
                 keys,
+                jobs,
             }
             .prepare(records)
         };
@@ -233,8 +250,7 @@ impl Store {
         let mut places: Vec<Option<usize>> = Vec::with_capacity(ready.len());
         {
             let index = self.index().await?;
-            let mut fresh: std::collections::HashMap<Digest, usize> =
-                std::collections::HashMap::new();
+            let mut fresh: HashMap<Digest, usize> = HashMap::new();
             for record in ready {
                 let known = index.find(&record.id, &record.signer.to_string()).await?;
                 answers.push(Some(Recorded {
@@ -314,6 +330,14 @@ impl Store {
             let endless = keys
                 .iter()
                 .any(|key| key.key.id() == record.signer && key.valid_until.is_none());
+            if let Some(until) = record.job_until.filter(|until| *until <= by_then) {
+                return Err(RegistryError::refused(
+                    position,
+                    format!(
+                        "it is late: the key of its job counts only until {until}, which is over before this could be recorded"
+                    ),
+                ));
+            }
             if let Some(until) = ends.filter(|_| !endless) {
                 return Err(RegistryError::refused(
                     position,
@@ -339,6 +363,8 @@ struct Preparer {
     at: Timestamp,
     /// Whether statements about keys are recorded.
     keys: bool,
+    /// The keys of jobs among the signers.
+    jobs: HashMap<KeyId, JobKey>,
 }
 
 impl Preparer {
@@ -368,9 +394,23 @@ impl Preparer {
 
     fn check(&self, position: usize, record: &NewRecord) -> Result<CheckedRecord> {
         let refused = |reason: String| RegistryError::refused(position, reason);
+        let mut job = None;
         let envelope = match &record.input {
             Input::Envelope(bytes) => {
-                Envelope::parse(bytes).map_err(|e| RegistryError::refused(position, e))?
+                let mut envelope =
+                    Envelope::parse(bytes).map_err(|e| RegistryError::refused(position, e))?;
+                if let Some(id) = self.reader.may_be_of_a_job(&envelope) {
+                    let found = self.jobs.get(&id).ok_or_else(|| {
+                        refused(format!(
+                            "no trusted key signed it (signed by {id}): that key is not in trust.toml, and is bound to no job"
+                        ))
+                    })?;
+                    found
+                        .admit(&mut envelope, self.at, self.signer.as_ref())
+                        .map_err(refused)?;
+                    job = Some(found);
+                }
+                envelope
             }
             Input::Payload(payload) => {
                 match canonical::is_canonical(payload) {
@@ -393,12 +433,26 @@ impl Preparer {
         }
         let checked = self.reader.check(&bytes, self.at).map_err(refused)?;
         if !self.keys && checked.statement.predicate_type == KeyStatement::URI {
-            only_bound(&checked.statement).map_err(refused)?;
+            // A change of keys is recorded together with `trust.toml`, and the key of a job with what
+            // was verified of it: whoever may record evidence must not be able to say that a key
+            // counts, or not.
+            return Err(refused(
+                "keys are changed with writ key, and bound to jobs by the server, not by evidence that is handed in"
+                    .to_owned(),
+            ));
+        }
+        if checked.signed_by.is_some() && matches!(record.input, Input::Envelope(_)) {
+            return Err(refused(
+                "it says by itself which job signed what it refers to (signedBy): only the store says that"
+                    .to_owned(),
+            ));
         }
         if checked.whole.is_none() {
             validate(&checked.statement).map_err(refused)?;
         }
         let large = bytes.len() > MAX_LOGGED_ENVELOPE_BYTES;
+        let limited = job.is_some() || record.services.is_some();
+        let stated = limited.then(|| checked.statement.clone());
         let (id, signer, statement) = (
             checked.id,
             // A reference is signed by the store.
@@ -418,6 +472,12 @@ impl Preparer {
             false => Vec::new(),
         };
         let projected = projected(checked, 0, self.now).map_err(refused)?;
+        if let (Some(services), Some(stated)) = (&record.services, &stated) {
+            only_about(services, stated, &projected.item).map_err(refused)?;
+        }
+        if let (Some(job), Some(stated)) = (job, &stated) {
+            job.covers(stated, &projected.item).map_err(refused)?;
+        }
         if projected.item.observed_at > self.now {
             return Err(RegistryError::Future {
                 position,
@@ -442,6 +502,8 @@ impl Preparer {
             until,
             keep: keep.into_iter().map(|digest| (digest, until)).collect(),
             binds: self.keeper.lengthens(&projected.item),
+            job_until: job.map(|job| job.until),
+            signed_by: job.filter(|_| large).map(|job| job.key_id),
             id,
             signer,
             envelope: bytes,
@@ -535,6 +597,7 @@ impl Preparer {
             entry,
             keep: record.keep,
             binds: record.binds,
+            job_until: record.job_until,
         })
     }
 
@@ -554,6 +617,7 @@ impl Preparer {
             observed_at: Some(record.observed_at),
             production: None,
             facts: serde_json::Map::new(),
+            signed_by: record.signed_by,
         };
         // Subjects with what they are matched by, without what is only nice to know.
         let subjects = statement
@@ -585,6 +649,9 @@ struct CheckedRecord {
     until: Timestamp,
     keep: Vec<(Digest, Timestamp)>,
     binds: Option<Binding>,
+    job_until: Option<Timestamp>,
+    /// Who signed the whole statement, when a reference by the store stands for it.
+    signed_by: Option<KeyId>,
     id: EvidenceId,
     signer: KeyId,
     envelope: Vec<u8>,

@@ -185,6 +185,8 @@ pub struct Store {
     pub(crate) memo: Arc<Memo>,
     /// The state of the trust directory that the index was brought to.
     pub(crate) believed: AtomicU64,
+    /// Keys of jobs that were looked up.
+    pub(crate) jobs: std::sync::Mutex<crate::keys::job::Remembered>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) locker: Arc<dyn Locker>,
     pub(crate) home: Home,

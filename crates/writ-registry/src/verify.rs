@@ -135,8 +135,20 @@ pub struct VerifyReport {
     /// Entries that counted once: their key was revoked later, from an earlier time on. Nothing is wrong
     /// with the store; they are no evidence.
     pub retracted: Vec<Retracted>,
+    /// Keys that were bound to CI jobs, and the entries that they signed.
+    pub jobs: Jobs,
     /// What is wrong; empty when all is good.
     pub failures: Vec<Failure>,
+}
+
+/// Evidence that CI jobs signed by keys of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Jobs {
+    /// Keys that an entry binds to a job.
+    pub keys: u64,
+    /// Entries that such a key signed, each within its time and for its services.
+    pub entries: u64,
 }
 
 impl VerifyReport {
@@ -187,6 +199,7 @@ async fn verify_config(
         witnessed: None,
         index: IndexState::NotCompared,
         retracted: Vec::new(),
+        jobs: Jobs::default(),
         failures: Vec::new(),
     };
     let mut earlier = options.earlier.clone();
@@ -446,6 +459,10 @@ fn check_entries(
         );
         ControlFlow::Continue(())
     })?;
+    report.jobs = Jobs {
+        keys: found.jobs.len() as u64,
+        entries: found.by_jobs,
+    };
     let (failures, retracted, keys) = found.judged();
     report.failures.extend(failures);
     report.retracted = retracted;

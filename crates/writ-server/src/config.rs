@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::access::workload::WorkloadSettings;
+
 /// Where settings are read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/writ/server.toml";
 
@@ -29,6 +31,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// The server's own log.
     pub log: Log,
+    /// CI jobs that are let in.
+    pub workload: Vec<WorkloadSettings>,
 }
 
 /// Work that the server repeats; of several processes of a store one does it.
@@ -104,6 +108,7 @@ impl Default for Config {
             limits: Limits::default(),
             schedule: Schedule::default(),
             log: Log::default(),
+            workload: Vec::new(),
         }
     }
 }
@@ -244,6 +249,18 @@ impl Config {
         ] {
             if value == 0 || value > 3_600 {
                 return refuse(key, format!("{value} is not between 1 and 3600"));
+            }
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for rule in &self.workload {
+            if let Err((key, problem)) = rule.check() {
+                return refuse(key, problem);
+            }
+            if !names.insert(&rule.name) {
+                return refuse(
+                    "workload.name",
+                    format!("two have the name '{}'", rule.name),
+                );
             }
         }
         Ok(())

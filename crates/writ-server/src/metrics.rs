@@ -32,6 +32,11 @@ struct ResultLabels {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 /// What the process counts as it goes.
 #[derive(Debug)]
 pub struct Metrics {
@@ -40,6 +45,7 @@ pub struct Metrics {
     durations: Family<RouteLabels, Histogram>,
     intake: Family<ResultLabels, Counter>,
     queue: Gauge,
+    tokens: Family<ReasonLabels, Counter>,
 }
 
 impl Metrics {
@@ -76,12 +82,19 @@ impl Metrics {
             "Envelopes that wait to be recorded",
             queue.clone(),
         );
+        let tokens = Family::default();
+        registry.register(
+            "tokens_refused",
+            "Tokens of programs that were refused",
+            tokens.clone(),
+        );
         Self {
             registry,
             requests,
             durations,
             intake,
             queue,
+            tokens,
         }
     }
 
@@ -112,6 +125,11 @@ impl Metrics {
         self.intake
             .get_or_create(&ResultLabels { result })
             .inc_by(count);
+    }
+
+    /// Counts a refused token; the reasons are a fixed set of words.
+    pub fn token_refused(&self, reason: &'static str) {
+        self.tokens.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Envelopes that wait.

@@ -119,6 +119,7 @@ routes! {
     get "/api/v1/frameworks/{key}" Api ReadControls => api::frameworks::one;
     get "/api/v1/posture" Api ReadRecords => api::posture::get;
     get "/api/v1/server" Api ReadLedger => api::about::get;
+    post "/api/v1/workload/keys" Api RecordEvidence => api::workload::bind;
     get "/api/v1/stats" Api ReadServer => api::stats::get;
 
     get "/ledger/checkpoint" Ledger ReadLedger => ledger::checkpoint;

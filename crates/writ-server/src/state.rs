@@ -10,6 +10,7 @@ use writ_model::{Assurance, Digest, Grant, PrincipalId, Role};
 use writ_registry::Store;
 use writ_render::GateDocument;
 
+use crate::access::workload::Workloads;
 use crate::access::{People, Principal, Via};
 use crate::config::Config;
 use crate::figures::waiting::Waiting;
@@ -57,6 +58,8 @@ pub struct App {
     pub(crate) waiting: Mutex<Vec<(u64, Waiting)>>,
     /// Where evidence is handed in.
     pub(crate) intake: crate::intake::Queue,
+    /// CI jobs that are let in.
+    pub(crate) workloads: Workloads,
     /// Keys of requests that may be repeated.
     pub(crate) keys: Repeated<()>,
     /// Decisions of requests that may be repeated.
@@ -107,11 +110,13 @@ impl App {
             name: operator,
             grants: vec![Grant::everywhere(Role::Operator)],
             assurance: Assurance::LocalUser,
+            only: None,
             via: Via::Local,
             browser: None,
         };
         let people = People::new(&store).await?;
         let head = newest_head(&store).await?;
+        let workloads = Workloads::new(&config.workload, &store)?;
         let (intake, work) = crate::intake::Queue::new(&config.limits);
         let app = Arc::new(Self {
             store,
@@ -127,6 +132,7 @@ impl App {
             names: RwLock::default(),
             waiting: Mutex::default(),
             intake,
+            workloads,
             keys: Repeated::new(crate::api::intake::REMEMBERED),
             answers: Repeated::new(crate::api::decide::REMEMBERED),
             deciding: tokio::sync::Semaphore::new(crate::api::decide::AT_ONCE),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use writ_model::Role;
+use writ_model::{Role, Span};
 
 /// `writ server …`
 #[derive(Debug, Subcommand)]
@@ -28,6 +28,9 @@ pub enum ServerCommand {
         #[arg(long)]
         verify: bool,
     },
+    /// Make, list or revoke tokens for programs; CI jobs need none.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Record that entries of this store are lost for good, and go on without them.
     #[command(
         name = "accept-rollback",
@@ -118,6 +121,48 @@ pub enum AccountCommand {
 fn role() -> impl TypedValueParser<Value = Role> {
     PossibleValuesParser::new(Role::ALL.map(Role::word))
         .try_map(|word| Role::of_word(&word).ok_or("there is no such role"))
+}
+
+/// `writ server token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and show it, once.
+    #[command(
+        after_help = "Examples:\n  writ server token new --name jenkins --service payments-api --expires 30d\n  writ server token new --name prometheus --action read-metrics --expires 366d"
+    )]
+    New(TokenArgs),
+    /// Which tokens there are, what they may do, until when, and when they were used.
+    #[command(after_help = "Examples:\n  writ server token list\n  writ server token list -f json")]
+    List,
+    /// End a token now.
+    #[command(
+        after_help = "Examples:\n  writ server token revoke jenkins\n  writ server token revoke tok_5f0c2a917e44"
+    )]
+    Revoke {
+        /// Its id or its name.
+        #[arg(value_name = "TOKEN")]
+        token: String,
+    },
+}
+
+/// `writ server token new`
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// What people call it.
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+    /// Role. Tokens are for machines: people sign in.
+    #[arg(long, value_name = "ROLE", default_value = "service", value_parser = ["service"])]
+    pub role: String,
+    /// Service that it is limited to; repeat it for several. Absent: all.
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Vec<String>,
+    /// Action that it is limited to, such as record-evidence or read-metrics; repeat it for several.
+    #[arg(long, value_name = "ACTION")]
+    pub action: Vec<String>,
+    /// How long it counts, from 1m to 366d.
+    #[arg(long, value_name = "SPAN", default_value = "90d")]
+    pub expires: Span,
 }
 
 /// `writ server backup`

@@ -30,7 +30,7 @@ pub async fn run(context: &Context, args: &AttestArgs) -> Result<u8, EdgeError> 
     let repo = Repo::open(context)?;
     let commit = repo.commit(args.commit.as_deref())?;
     let kind = args.kind.as_deref().map(kind_of_word).transpose()?;
-    let (remote, context) = Remote::enter(context, Some(&repo))?;
+    let (remote, context) = Remote::enter(context, Some(&repo)).await?;
     let context = context.as_ref();
     let door = Door::open(context, remote).await?;
     let keys = Keys::of(door.trust())?;

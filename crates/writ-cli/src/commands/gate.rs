@@ -35,7 +35,7 @@ pub async fn run(context: &Context, args: &GateArgs) -> Result<u8, EdgeError> {
         profile: repo.profile().to_owned(),
         commit,
     };
-    match Remote::enter(context, Some(&repo))? {
+    match Remote::enter(context, Some(&repo)).await? {
         (Some(remote), context) => ask(&context, args, &remote, question).await,
         (None, context) => decide(&context, args, question).await,
     }

@@ -278,7 +278,7 @@ async fn import(context: &Context, args: &ImportArgs) -> Result<(), EdgeError> {
 async fn export_of_client(context: &Context, which: &str) -> Result<Option<KeyEntry>, EdgeError> {
     let there = context.store.is_file() || context.store.join("ledger").exists();
     let repo = Repo::open(context).ok();
-    if there || Remote::find(context, repo.as_ref())?.is_none() {
+    if there || Remote::find(context, repo.as_ref()).await?.is_none() {
         return Ok(None);
     }
     let trust = Trust::open(&context.trust, true).edge()?;

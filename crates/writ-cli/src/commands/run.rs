@@ -36,7 +36,7 @@ const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 /// Nothing ran: `writ.toml`, the repository or the store cannot be used.
 pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
-    let (remote, context) = Remote::enter(context, Some(&repo))?;
+    let (remote, context) = Remote::enter(context, Some(&repo)).await?;
     let context = context.as_ref();
     let door = Door::open(context, remote).await?;
     let _one_at_a_time = alone(context, &repo).await?;

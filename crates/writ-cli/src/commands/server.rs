@@ -1,7 +1,8 @@
-//! `writ server …`: backup, restore, rebuilding the index, and accepting a loss.
+//! `writ server …`: backup, restore, rebuilding the index, tokens, and accepting a loss.
 
 mod account;
 mod reindex;
+mod token;
 
 use std::path::Path;
 
@@ -35,6 +36,7 @@ pub async fn run(context: &Context, command: &ServerCommand) -> Result<u8, EdgeE
         ServerCommand::Backup(args) => back_up(context, args).await,
         ServerCommand::Restore(args) if args.list => list(context, &args.from),
         ServerCommand::Restore(args) => bring_back(context, args).await,
+        ServerCommand::Token(command) => token::run(context, command).await,
         ServerCommand::Reindex { verify } => return reindex::run(context, *verify).await,
         ServerCommand::AcceptRollback { reason } => accept(context, reason).await,
         ServerCommand::Account(command) => account::run(context, command).await,

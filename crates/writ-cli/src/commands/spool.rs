@@ -28,7 +28,7 @@ pub async fn run(context: &Context, command: &SpoolCommand) -> Result<u8, EdgeEr
         "writ spool",
         &[Format::Human, Format::Json, Format::Jsonl],
     )?;
-    let (remote, context) = Remote::enter(context, Repo::open(context).ok().as_ref())?;
+    let (remote, context) = Remote::enter(context, Repo::open(context).ok().as_ref()).await?;
     let context = context.as_ref();
     match command {
         SpoolCommand::List => list(context),

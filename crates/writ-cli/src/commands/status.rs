@@ -22,7 +22,7 @@ use crate::{emit, spool, ui};
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<u8, EdgeError> {
     let repo = Repo::open(context)?;
     let commit = repo.commit(args.commit.as_deref())?;
-    let (remote, context) = Remote::enter(context, Some(&repo))?;
+    let (remote, context) = Remote::enter(context, Some(&repo)).await?;
     let context = context.as_ref();
     let backlog = match spool::existing(context)? {
         Some(spool) => Some(

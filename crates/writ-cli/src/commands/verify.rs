@@ -192,6 +192,16 @@ fn human(report: &VerifyReport, root: &Path) -> String {
             text::number(report.blob_bytes)
         ),
     );
+    if report.jobs.keys > 0 {
+        fact(
+            "CI jobs",
+            format!(
+                "{} by {} of jobs, each within its time and services",
+                ui::counted(report.jobs.entries, "entries").replace("entrie ", "entry "),
+                ui::counted(report.jobs.keys, "keys"),
+            ),
+        );
+    }
     if let Some(found) = &report.witnessed {
         fact("witnessed", cosignatures(found));
     }
@@ -328,6 +338,18 @@ fn good_one(checked: &Checked) -> String {
             checked.signer.chars().take(16).collect::<String>()
         ),
     );
+    if let Some(job) = &checked.job {
+        fact(
+            "CI job",
+            format!(
+                "{}; key {} bound by entry {} until {}",
+                text::clean(&job.job()),
+                job.key_id.to_string().chars().take(16).collect::<String>(),
+                job.entry,
+                job.until
+            ),
+        );
+    }
     match checked.index {
         Some(index) => fact("ledger", format!("entry {index}, included")),
         None => fact(

@@ -21,13 +21,13 @@ pub async fn run(context: &Context, args: &WhyArgs) -> Result<u8, EdgeError> {
     let what = args.what.as_deref();
     if let Some(id) = what.filter(|text| text.starts_with("dec_")) {
         // The id says what is meant; the repository, where there is one, which server has it.
-        let remote = Remote::find(context, Repo::open(context).ok().as_ref())?;
+        let remote = Remote::find(context, Repo::open(context).ok().as_ref()).await?;
         let reader = Reader::open(context, remote).await?;
         let (id, decision) = reader.decision(id).await?;
         return print(context, &decision, id, None, reader.address());
     }
     let repo = Repo::open(context)?;
-    let remote = Remote::find(context, Some(&repo))?;
+    let remote = Remote::find(context, Some(&repo)).await?;
     let reader = Reader::open(context, remote).await?;
     let environments: Vec<String> = repo
         .config

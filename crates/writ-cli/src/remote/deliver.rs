@@ -98,6 +98,17 @@ pub async fn deliver_now(
     recorder: &SpoolRecorder,
     since: Option<Timestamp>,
 ) -> Result<Handed, EdgeError> {
+    if remote.of_job
+        && let Err(fault) = remote.bind_key(recorder).await
+    {
+        if !fault.away {
+            return Err(fault.why);
+        }
+        return Ok(Handed::Away {
+            waits: waits_in(recorder.spool().path()),
+            why: fault.why,
+        });
+    }
     let to = Delivering::new(remote, recorder.spool().path().join("receipts"));
     let mut tries = 0;
     loop {

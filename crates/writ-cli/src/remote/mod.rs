@@ -19,6 +19,7 @@ use writ_gate::evaluate::{IssuedWrit, decision_id};
 use writ_ledger::{LogKeys, SignedCheckpoint};
 use writ_model::wire::{About, DecisionRequest};
 use writ_model::{Digest, EvidenceId, LedgerHead};
+use writ_registry::spool::SpoolRecorder;
 use writ_registry::{Proven, proves};
 use writ_render::{EdgeError, GateDocument};
 
@@ -31,6 +32,8 @@ use crate::repo::Repo;
 /// A server, not yet spoken to.
 pub struct Remote {
     client: ServerClient,
+    /// Whether the token is a CI job's, which binds its own key.
+    of_job: bool,
     /// Keys that `writ.toml` names.
     configured: Vec<String>,
     /// Where keys are pinned.
@@ -72,7 +75,7 @@ impl Remote {
     ///
     /// # Errors
     /// The address or the token cannot be used.
-    pub fn find(context: &Context, repo: Option<&Repo>) -> Result<Option<Self>, EdgeError> {
+    pub async fn find(context: &Context, repo: Option<&Repo>) -> Result<Option<Self>, EdgeError> {
         let said = repo.and_then(|repo| repo.config.server.as_ref());
         let url = match (&context.server, said) {
             (Some(url), _) => url.clone(),
@@ -81,9 +84,16 @@ impl Remote {
         };
         // A flag means another server than the file's: its keys are not those.
         let same = said.filter(|server| *server.url.get_ref() == url);
+        let token = token::find(
+            url.trim_end_matches('/'),
+            context.server.is_some(),
+            context.offline,
+        )
+        .await?;
+        let of_job = token.as_ref().is_some_and(|token| token.of_job);
         let client = ServerClient::new(ServerOptions {
             url: url.clone(),
-            token: token::find()?,
+            token: token.map(|token| token.secret),
             allow_http: same.is_some_and(|server| server.allow_http),
         })
         .map_err(|error| edge::usage(edge::chain(&error)).at("[server] url, or --server"))?;
@@ -93,6 +103,7 @@ impl Remote {
                 .map(|server| server.log_keys.clone())
                 .unwrap_or_default(),
             client,
+            of_job,
             offline: context.offline,
             quiet: context.quiet,
             known: OnceCell::new(),
@@ -109,11 +120,11 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Remote::find`].
-    pub fn enter<'c>(
+    pub async fn enter<'c>(
         context: &'c Context,
         repo: Option<&Repo>,
     ) -> Result<(Option<Self>, Cow<'c, Context>), EdgeError> {
-        let Some(remote) = Self::find(context, repo)? else {
+        let Some(remote) = Self::find(context, repo).await? else {
             return Ok((None, Cow::Borrowed(context)));
         };
         let context = Cow::Owned(remote.surroundings(context));
@@ -158,6 +169,18 @@ impl Remote {
             why: self.error(error),
             away: error.is_passing(),
         }
+    }
+
+    /// Binds the key that signs here to the CI job whose token is sent: its evidence then counts as
+    /// the job's, without a secret that was stored anywhere. Doing it again changes nothing.
+    async fn bind_key(&self, recorder: &SpoolRecorder) -> Result<(), Fault> {
+        self.known().await?;
+        let signer = recorder
+            .trust()
+            .producer(recorder.now())
+            .map_err(|error| crate::store::registry_error(&error))?;
+        let bound = self.client.bind_key(signer.as_ref()).await;
+        bound.map_err(|error| self.fault(&error))
     }
 
     /// Asks the gate, and believes the answer when its receipt proves it.
@@ -306,7 +329,9 @@ impl Remote {
                     edge = edge.try_this(fix.clone());
                 }
                 if problem.status == 401 && !self.client.has_token() {
-                    edge = edge.try_this("put a token into WRIT_TOKEN_FILE or WRIT_TOKEN");
+                    edge = edge.try_this(
+                        "put a token into WRIT_TOKEN_FILE or WRIT_TOKEN; in CI give the job an identity token",
+                    );
                 }
                 if problem.status >= 500 && !problem.instance.is_empty() {
                     edge = edge.because(format!("request {}", problem.instance));

@@ -7,7 +7,8 @@ use crate::sandbox::{Answer, Sandbox, answer};
 
 const PASSWORD: &str = "correct horse battery\n";
 
-fn with_input(sandbox: &Sandbox, arguments: &[&str], input: &str) -> Answer {
+/// Runs the binary with something to read.
+pub fn with_input(sandbox: &Sandbox, arguments: &[&str], input: &str) -> Answer {
     let mut child = sandbox
         .command(arguments)
         .stdin(Stdio::piped())

@@ -445,6 +445,7 @@ fn the_address_and_the_token_come_from_where_they_should() {
             .sandbox
             .command(&["gate", "production"])
             .env("WRIT_TOKEN", "hunter2-secret")
+            .env("WRIT_SERVER", world.between.url())
             .output()
             .unwrap(),
     );

@@ -42,6 +42,9 @@ const VERBS: &[&str] = &[
     "server account role",
     "server account disable",
     "server account password",
+    "server token new",
+    "server token list",
+    "server token revoke",
     "spool list",
     "spool deliver",
     "spool export",
@@ -80,6 +83,7 @@ const OTHERS: &[&str] = &[
     "ledger",
     "server",
     "server account",
+    "server token",
     "key",
     "hold",
 ];

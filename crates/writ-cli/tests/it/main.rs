@@ -5,6 +5,7 @@
 mod account;
 mod backup;
 mod between;
+mod ci_job;
 mod client;
 mod controls;
 mod doctor;

@@ -79,6 +79,8 @@ pub fn conflict(held: &[Grant], new: &Grant) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use Role::{Auditor, Compliance, Developer, Operator, Reviewer, Service};
+
     use super::*;
 
     fn grant(role: Role, service: Option<&str>) -> Grant {
@@ -90,17 +92,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_held_together() {
-        let refused = conflict(
-            &[Grant::everywhere(Role::Operator)],
-            &Grant::everywhere(Role::Auditor),
-        );
+        let refused = conflict(&[Grant::everywhere(Operator)], &Grant::everywhere(Auditor));
         assert_eq!(
             refused.as_deref(),
             Some(
                 "auditor cannot be held together with operator: an auditor judges a record that he had no hand in"
             )
         );
-        use Role::{Auditor, Compliance, Developer, Reviewer, Service};
         for (held, new, toxic) in [
             ((Auditor, Some("a")), (Developer, Some("b")), true),
             ((Developer, Some("a")), (Compliance, Some("b")), false),

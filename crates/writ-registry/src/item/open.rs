@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use writ_evidence::Envelope;
 use writ_evidence::dsse::{self, Memo, Verified, VerifyError};
-use writ_evidence::key::{Purpose, Refusal, TrustedKey, TrustedKeys};
+use writ_evidence::key::{KeyId, Purpose, Refusal, TrustedKey, TrustedKeys};
 use writ_evidence::statement::Statement;
 use writ_model::Timestamp;
 
 use super::VSA;
+use crate::keys::job;
 
 /// Opens envelopes with the keys that are trusted.
 pub(crate) struct Opener {
@@ -70,6 +71,11 @@ impl Opener {
             let statement = Statement::parse_any(verified.content()).ok()?;
             (statement.predicate_type == VSA).then_some(verified)
         })
+    }
+
+    /// The key that may be a job's: the first that it names, where it names none that is trusted.
+    pub(crate) fn stranger(&self, envelope: &Envelope) -> Option<KeyId> {
+        job::stranger(&job::named_keys(envelope), &self.keys)
     }
 
     /// The trusted keys that did sign, each with why its signature does not count at `at`.

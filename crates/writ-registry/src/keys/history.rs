@@ -235,6 +235,8 @@ impl KeyLog {
         self.first_use.entry(checked.signer).or_insert(index);
         if checked.statement.predicate_type == KeyStatement::URI
             && let Some(event) = event(index, at, checked, envelope)
+            // Keys of jobs are many, and no matter of `trust.toml`.
+            && event.statement.action != KeyAction::Bind
         {
             self.events.push(event);
         }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use writ_evidence::predicate::{KeyAction, KeyStatement, PredicateType};
+use writ_evidence::predicate::PredicateType;
 use writ_evidence::reference::Reference;
 use writ_evidence::statement::{Predicate as _, Statement};
 use writ_model::Digest;
@@ -25,18 +25,6 @@ pub(crate) fn validate(
             "'{kind}' is not a predicate that this version of Writ knows"
         )),
         None => Ok(()),
-    }
-}
-
-/// A change of keys is recorded together with `trust.toml`, never alone: whoever may record evidence
-/// must not be able to say that a key is trusted, or not. What may be handed in is whose job a key is.
-pub(super) fn only_bound(
-    statement: &Statement<serde_json::Value>,
-) -> std::result::Result<(), String> {
-    let key: Statement<KeyStatement> = statement.clone().into_typed().map_err(|e| e.to_string())?;
-    match key.predicate.action {
-        KeyAction::Bind => Ok(()),
-        _ => Err("keys are changed with writ key, not by evidence that is handed in".to_owned()),
     }
 }
 

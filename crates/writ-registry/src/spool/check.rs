@@ -84,6 +84,7 @@ fn checked(
             statement,
             whole: None,
             production: None,
+            signed_by: None,
         });
     }
     let reference: Statement<Reference> = statement.into_typed().map_err(|e| e.to_string())?;
@@ -111,5 +112,6 @@ fn checked(
         },
         whole: Some(said.digest),
         production,
+        signed_by: None,
     })
 }

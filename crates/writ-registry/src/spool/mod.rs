@@ -47,6 +47,7 @@ use crate::durable;
 pub use archive::{Exported, Imported, waits_in};
 pub use deliver::{Delivery, Destination, Undelivered};
 pub use error::SpoolError;
+pub(crate) use gap::KIND as DELIVERY;
 use item::{Item, Place};
 pub use put::Spooled;
 pub use recorder::SpoolRecorder;

@@ -1,5 +1,6 @@
 //! What the entries of a ledger show, one after the other.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use writ_evidence::Envelope;
@@ -11,6 +12,7 @@ use super::Failure;
 use crate::item::{Reader, projected};
 use crate::keys::Retracted;
 use crate::keys::history::KeyLog;
+use crate::keys::job::{JobKey, named_keys};
 use crate::log::Log;
 
 /// What entries show.
@@ -20,6 +22,10 @@ pub(crate) struct Found {
     /// Entries by a revoked key: when the ledger revokes it later they are retracted, else refused.
     revoked: Vec<(KeyId, Retracted, Failure)>,
     keys: KeyLog,
+    /// The newest binding of each key of a job, so far.
+    pub(super) jobs: HashMap<KeyId, JobKey>,
+    /// Entries that such keys signed.
+    pub(super) by_jobs: u64,
 }
 
 impl Found {
@@ -90,10 +96,40 @@ pub(crate) fn check_entry(
     };
     found.keys.note(index, at, &checked, entry.envelope);
     let id = checked.id;
+    if let Some(job) = JobKey::of(id, index, at, &checked.statement) {
+        found.jobs.insert(job.key_id, job);
+    }
+    // The store vouches for what a job signed; here it is checked that it may.
+    let by = signed_by_job(&checked, entry.envelope, &found.jobs);
+    let stated = by.as_ref().map(|_| checked.statement.clone());
     let Ok(projected) = projected(checked, index, at) else {
         // A statement that this version cannot read is signed and logged all the same.
         return;
     };
+    if let (Some((job, signed)), Some(stated)) = (by, &stated) {
+        found.by_jobs += 1;
+        let problem = match signed {
+            true => job
+                .held(at)
+                .and_then(|()| job.covers(stated, &projected.item)),
+            false => Err(format!(
+                "it names key {} of {}, which did not sign it",
+                job.key_id,
+                job.job()
+            )),
+        };
+        if let Err(problem) = problem {
+            found.failures.push(failure(
+                log.place(""),
+                Some(id),
+                format!(
+                    "the store took entry {index} in as evidence of a job, and the binding (entry {}) does not cover it: {problem}",
+                    job.entry
+                ),
+                "find out who used the producer key of this store; this entry proves nothing",
+            ));
+        }
+    }
     for (digest, role) in projected.blobs {
         if stored.binary_search(&digest).is_err() {
             found.failures.push(failure(
@@ -104,4 +140,25 @@ pub(crate) fn check_entry(
             ));
         }
     }
+}
+
+/// The job that an entry says it is from, and whether its key signed what is there.
+fn signed_by_job(
+    checked: &crate::item::Checked,
+    envelope: &[u8],
+    jobs: &HashMap<KeyId, JobKey>,
+) -> Option<(JobKey, bool)> {
+    if jobs.is_empty() {
+        return None;
+    }
+    let envelope = Envelope::parse(envelope).ok()?;
+    if let Some(job) = named_keys(&envelope)
+        .into_iter()
+        .find_map(|id| jobs.get(&id))
+    {
+        return Some((job.clone(), job.signed(&envelope)));
+    }
+    // A reference by the store stands for the whole statement, which the store alone saw signed.
+    let job = checked.signed_by.and_then(|id| jobs.get(&id))?;
+    Some((job.clone(), true))
 }

@@ -12,6 +12,7 @@ use writ_model::{Digest, EvidenceId, LedgerHead};
 
 use crate::error::{RegistryError, Result};
 use crate::item::{Reader, projected};
+use crate::keys::JobKey;
 use crate::log::LogView;
 use crate::store::Store;
 use crate::witnessed::Witnessed;
@@ -36,6 +37,9 @@ pub struct Checked {
     pub index: Option<u64>,
     /// Blobs behind it that were read and match.
     pub blobs: u64,
+    /// The CI job whose key signed it, by an entry of the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobKey>,
 }
 
 /// What a file turned out to be.
@@ -57,7 +61,7 @@ pub enum FileCheck {
         size: u64,
         /// What the entry holds, when it was checked against trusted keys.
         #[serde(skip_serializing_if = "Option::is_none")]
-        evidence: Option<Checked>,
+        evidence: Option<Box<Checked>>,
         /// How its checkpoint stands to the witness policy, when there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         witnessed: Option<Witnessed>,
@@ -151,6 +155,7 @@ fn envelopes(bytes: &[u8], store: &Store) -> Result<FileCheck, String> {
             signer: one.signer.to_string(),
             index: None,
             blobs: 0,
+            job: None,
         });
     }
     Ok(FileCheck::Envelopes { checked })
@@ -195,8 +200,15 @@ impl Store {
         let checked = reader
             .check(&record.envelope, record.item.recorded_at)
             .map_err(damaged)?;
+        let job = self.job_of(&record).await?;
+        let stated = checked.statement.clone();
         let parts =
             projected(checked, record.item.index, record.item.recorded_at).map_err(damaged)?;
+        if let Some(job) = &job {
+            job.held(record.item.recorded_at)
+                .and_then(|()| job.covers(&stated, &parts.item))
+                .map_err(damaged)?;
+        }
         for (digest, role) in &parts.blobs {
             let mut body = self
                 .locker
@@ -211,6 +223,7 @@ impl Store {
             signer: record.item.signer.clone(),
             index: Some(record.item.index),
             blobs: parts.blobs.len() as u64,
+            job,
         })
     }
 }

@@ -140,7 +140,7 @@ pub(super) fn check_receipt(
     Ok(FileCheck::Proof {
         index: proof.index,
         size: head.size,
-        evidence,
+        evidence: evidence.map(Box::new),
         witnessed: witnessed.map(|quorum| Witnessed::new(Some(head.size), &quorum)),
         origin,
     })
@@ -162,5 +162,6 @@ fn signed(entry: &[u8], index: u64, keys: &TrustedKeys) -> Result<Checked, Strin
         signer,
         index: Some(index),
         blobs: 0,
+        job: None,
     })
 }

@@ -299,12 +299,7 @@ async fn evidence_cannot_say_that_a_key_is_trusted() {
     let store = place.create().await;
     let mine = LocalSigner::generate(Algorithm::Ed25519).unwrap();
     let at = Timestamp::from_micros(now(&place));
-    for (action, refused) in [
-        ("trust", true),
-        ("retire", true),
-        ("revoke", true),
-        ("bind", false),
-    ] {
+    for action in ["trust", "retire", "revoke", "bind"] {
         let payload = statement(
             "urn:writ:predicate:key:v1",
             json!({
@@ -313,17 +308,13 @@ async fn evidence_cannot_say_that_a_key_is_trusted() {
                 "encoding": "der",
             }),
         );
-        let answer = store.record(NewRecord::payload(payload)).await;
-        match answer {
-            Err(error) if refused => {
-                assert!(
-                    error.to_string().contains("keys are changed with writ key"),
-                    "{error}"
-                );
-            }
-            Ok(_) if !refused => {}
-            other => panic!("{action}: {other:?}"),
-        }
+        let refused = store.record(NewRecord::payload(payload)).await.unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("keys are changed with writ key"),
+            "{action}: {refused}"
+        );
     }
     store.close().await.unwrap();
     // Past the door it is a contradiction, by name, and changes nothing of what is believed.

@@ -23,6 +23,12 @@ macro_rules! actions {
             pub const fn about(self) -> &'static str {
                 match self { $(Self::$variant => $about),+ }
             }
+
+            /// The action of a word.
+            #[must_use]
+            pub fn of(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
         }
     };
 }

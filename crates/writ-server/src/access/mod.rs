@@ -1,12 +1,14 @@
 //! Who asks and what they may do: the one place where both are decided.
 //!
-//! [`identify`] finds out who asks, by one of two doors: the cookie of a session, or this machine
-//! itself. While a store has no account, the server listens on the loopback interface only, and whoever can reach that is the operator of
+//! [`identify`] finds out who asks, by one of three doors: a token in `Authorization: Bearer`
+//! (`bearer`), the cookie of a session, or this machine itself. While a store has no account, the
+//! server listens on the loopback interface only, and whoever can reach that is the operator of
 //! this machine: one fixed principal, whose acts are recorded with the assurance `local-user`.
 //! Every route names its [`Action`] in the table of routes and asks [`may`] before its handler
 //! runs; the table of [`roles`] has the answer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -16,12 +18,15 @@ use serde::Serialize;
 use writ_model::{Assurance, Grant, PrincipalId};
 
 mod action;
+mod bearer;
 pub mod forms;
 pub(crate) mod people;
 pub mod roles;
 pub(crate) mod tries;
+pub mod workload;
 
 pub use action::Action;
+pub(crate) use bearer::job;
 pub use people::People;
 
 use crate::http::{Code, Problem};
@@ -37,6 +42,9 @@ pub struct Principal {
     pub name: String,
     /// Roles held now.
     pub grants: Vec<Grant>,
+    /// Of what the roles allow, only these actions; `None`: all of it. Tokens are narrowed so.
+    #[serde(skip)]
+    pub only: Option<Vec<Action>>,
     /// How sure the server is who it is.
     pub assurance: Assurance,
     /// Through which door they came.
@@ -69,6 +77,7 @@ impl Principal {
             id: PrincipalId("p_nobody".to_owned()),
             name: "somebody who is not signed in".to_owned(),
             grants: Vec::new(),
+            only: None,
             assurance: Assurance::LocalUser,
             via: Via::Nobody,
             browser: None,
@@ -84,6 +93,10 @@ pub enum Via {
     Local,
     /// A person who signed in with a browser.
     Session,
+    /// A token of this server.
+    Token,
+    /// A token that a CI system gave to a job.
+    Workload,
     /// Nobody said who they are.
     Nobody,
 }
@@ -104,6 +117,17 @@ pub fn may_on(principal: &Principal, action: Action, service: &str) -> Result<()
     decide(principal, action, Some(service))
 }
 
+/// The services on which somebody may do something; `None`: all of them.
+#[must_use]
+pub fn services(principal: &Principal, action: Action) -> Option<Arc<[String]>> {
+    let allowed = roles::allowed(action);
+    let grants = principal
+        .grants
+        .iter()
+        .filter(|grant| allowed.contains(&grant.role));
+    grants.map(|grant| grant.service.clone()).collect()
+}
+
 fn decide(principal: &Principal, action: Action, service: Option<&str>) -> Result<(), Problem> {
     if action == Action::Public {
         return Ok(());
@@ -112,9 +136,18 @@ fn decide(principal: &Principal, action: Action, service: Option<&str>) -> Resul
     let granted = principal.grants.iter().any(|grant| {
         allowed.contains(&grant.role) && service.is_none_or(|asked| grant.reaches(asked))
     });
-    match granted {
-        true => Ok(()),
-        false => Err(refusal(principal, action, service)),
+    let narrowed = principal
+        .only
+        .as_ref()
+        .is_some_and(|only| !only.contains(&action));
+    match (granted, narrowed) {
+        (true, false) => Ok(()),
+        (true, true) => Err(Problem::new(
+            Code::NotAllowed,
+            format!("this token may not {}", asked(action, service)),
+        )
+        .required(format!("a token with the scope {}", action.word()))),
+        (false, _) => Err(refusal(principal, action, service)),
     }
 }
 
@@ -122,7 +155,7 @@ fn refusal(principal: &Principal, action: Action, service: Option<&str>) -> Prob
     let asked = asked(action, service);
     if principal.via == Via::Nobody {
         return Problem::new(Code::SignIn, format!("who wants to {asked} signs in"))
-            .fix("Sign in at /sign-in");
+            .fix("Sign in at /sign-in; programs send Authorization: Bearer TOKEN");
     }
     let held = held(&principal.grants);
     let roles: Vec<&str> = roles::allowed(action)
@@ -172,19 +205,30 @@ pub async fn identify(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Principal, Problem> {
-    // A token is never ignored: who brings one that is not known is refused, also where none is needed.
-    if headers.contains_key(header::AUTHORIZATION) {
-        return Err(
-            Problem::new(Code::SignIn, "this server does not know this token")
-                .why("It gives no tokens to programs yet")
-                .fix("Leave the header Authorization away"),
-        );
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(token);
+        let token = token.ok_or_else(|| {
+            Problem::new(
+                Code::SignIn,
+                "the header Authorization cannot be understood",
+            )
+            .required("Authorization: Bearer TOKEN")
+        })?;
+        return bearer::identify(state, token).await;
     }
     if state.people.any(&state.store).await? {
         let known = people::identify(state, headers).await?;
         return Ok(known.unwrap_or_else(Principal::nobody));
     }
     local(state, headers, peer)
+}
+
+/// The token of `Bearer TOKEN`.
+pub(crate) fn token(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    (scheme.eq_ignore_ascii_case("bearer") && plain).then_some(token)
 }
 
 /// Who comes from this machine is its operator. What a proxy on this machine hands on does not.
@@ -244,6 +288,7 @@ mod tests {
             id: PrincipalId("p_x".to_owned()),
             name: "x".to_owned(),
             grants,
+            only: None,
             assurance: Assurance::LocalUser,
             via: Via::Local,
             browser: None,
@@ -263,6 +308,34 @@ mod tests {
         ] {
             assert_eq!(is_loopback(text.parse().unwrap()), local, "{text}");
         }
+    }
+
+    #[test]
+    fn the_token_of_a_header() {
+        assert_eq!(token("Bearer abc"), Some("abc"));
+        assert_eq!(token("bearer  abc "), Some("abc"));
+        for bad in [
+            "abc",
+            "Basic abc",
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a\u{7f}",
+        ] {
+            assert_eq!(token(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_narrower_than_its_role() {
+        let mut principal = somebody(vec![Grant::everywhere(Role::Operator)]);
+        principal.only = Some(vec![Action::ReadMetrics]);
+        assert!(may(&principal, Action::ReadMetrics).is_ok());
+        let refused = may(&principal, Action::ReadServer).unwrap_err();
+        assert_eq!(
+            refused.required.as_deref(),
+            Some("a token with the scope read-server")
+        );
     }
 
     #[test]

@@ -142,6 +142,7 @@ pub(super) async fn identify(
         id: account.id,
         name: account.login,
         grants,
+        only: None,
         assurance: session.assurance,
         via: Via::Session,
         browser: Some(Browser {

@@ -72,6 +72,23 @@ pub struct EvidenceView {
     /// Where the whole statement lies in the locker, when the ledger holds a reference to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whole: Option<Digest>,
+    /// The CI job whose key signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<EvidenceJob>,
+}
+
+/// A CI job that signed evidence, by an entry of the ledger.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceJob {
+    /// The job, in words.
+    pub name: String,
+    /// Its key.
+    pub key_id: writ_evidence::key::KeyId,
+    /// What was verified of it.
+    pub claims: std::collections::BTreeMap<String, String>,
+    /// The entry that binds the key to it.
+    pub entry: u64,
 }
 
 /// A part of the list, newest first.
@@ -117,7 +134,14 @@ pub async fn one(
     _: Query<AtQuery>,
 ) -> Result<Response, Problem> {
     let record = read(&ask, &id).await?;
+    let job = ask.app.store.job_of(&record).await?;
     let view = EvidenceView {
+        job: job.map(|job| EvidenceJob {
+            name: job.job(),
+            key_id: job.key_id,
+            claims: job.claims,
+            entry: job.entry,
+        }),
         statement: serde_json::to_value(&record.statement).unwrap_or_default(),
         item: record.item,
         whole: record.whole,

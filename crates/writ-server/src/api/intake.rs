@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use writ_model::wire::{Receipt, Receipts};
 use writ_registry::{Blob, NewRecord, Recorded};
 
-use crate::access::Principal;
+use crate::access::{self, Action, Principal};
 use crate::http::repeated::Key;
 use crate::http::{Code, Problem, Query};
 use crate::state::Shared;
@@ -67,8 +67,8 @@ pub struct HandedBlob {
 /// The body cannot be understood, is too large, or was refused; then nothing was recorded.
 pub async fn record(
     State(state): State<Shared>,
-    principal: Principal,
     Query(query): Query<IntakeQuery>,
+    principal: Principal,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -112,6 +112,11 @@ pub async fn record(
         state.keys.find(&key)?;
         state.keys.keep(key, ());
     }
+    let services = access::services(&principal, Action::RecordEvidence);
+    let records = records
+        .into_iter()
+        .map(|record| record.only_for(services.clone()))
+        .collect();
     let recorded = state.intake.record(records).await?;
     let wanted = query.proof.unwrap_or_default();
     if wanted && recorded.len() > PROOFS {

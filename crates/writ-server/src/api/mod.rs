@@ -20,6 +20,7 @@ pub mod posture;
 pub mod runs;
 pub mod services;
 pub mod stats;
+pub mod workload;
 pub mod writs;
 
 use axum::Json;

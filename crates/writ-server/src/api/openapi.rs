@@ -27,6 +27,7 @@ use super::findings::FindingsQuery;
 use super::frameworks::FrameworkView;
 use super::intake::{Handed, IntakeQuery};
 use super::posture::PostureQuery;
+use super::workload::{BoundKey, NewKey};
 use super::{AtQuery, Part, ReleasesQuery};
 use crate::figures::posture::Posture;
 use crate::http::{Code, Problem, etag};
@@ -175,6 +176,25 @@ const OPERATIONS: &[Operation] = &[
         body: None,
         answers: &[(200, "text/plain", text)],
         refusals: READ_ONE,
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/workload/keys",
+        id: "bindKey",
+        about: "Bind a key that a CI job made to the job whose token comes with it",
+        query: whole::<NoQuery>,
+        body: Some(&[(JSON, of::<NewKey>)]),
+        answers: &[(201, JSON, of::<BoundKey>)],
+        refusals: &[
+            Code::Body,
+            Code::TooLarge,
+            Code::Refused,
+            Code::SignIn,
+            Code::NotAllowed,
+            Code::CrossSite,
+            Code::Busy,
+            Code::Store,
+        ],
     },
     read!(
         "/api/v1/findings",

@@ -82,16 +82,17 @@ fn body(ask: &Ask, accounts: &[Account], grants: &Held, sessions: &[Session]) ->
         p.sub { "A new account: " code { "writ server account add NAME --role ROLE" } }
         @for account in accounts {
             @let own = grants.get(&account.id).unwrap_or(&none);
-            section.card id={ "account-" (account.login) } {
+            section.card id=(account.login) {
                 h2 { (account.login) }
                 p.sub { code.id { (account.id) } " · account since " (time::ago(ask, account.added_at)) }
                 @for grant in own { (taken(ask, account, grant)) }
                 (given(ask, account))
                 @if account.id != ask.principal.id { (disabling(ask, account)) }
                 @let open: Vec<Session> = sessions.iter().filter(|session| session.account == account.id).cloned().collect();
-                @if !open.is_empty() { (opened(ask, account, &open).html()) }
+                @if !open.is_empty() { (sessions_table(ask, &open, "/admin/people/session").html()) }
             }
         }
+        h2 { "Roles that nobody holds together" }
         (duties().html())
     }
 }
@@ -118,7 +119,7 @@ fn table(ask: &Ask, accounts: &[Account], grants: &Held, sessions: &[Session]) -
             .iter()
             .filter(|session| session.account == account.id)
             .count();
-        let name = html! { a href={ "#account-" (account.login) } { (account.login) } };
+        let name = html! { a href={ "#" (account.login) } { (account.login) } };
         let roles = grants
             .get(&account.id)
             .map_or("no role".to_owned(), |own| held(own));
@@ -133,12 +134,6 @@ fn table(ask: &Ask, accounts: &[Account], grants: &Held, sessions: &[Session]) -
     table.empty = Some(Empty::NothingFound(
         "0 accounts: whoever reaches this server on its own machine is its operator.".to_owned(),
     ));
-    table
-}
-
-fn opened(ask: &Ask, account: &Account, sessions: &[Session]) -> Table {
-    let mut table = sessions_table(ask, sessions, "/admin/people/session").placed(&account.login);
-    table.caption = format!("Open sessions of {}", account.login);
     table
 }
 
@@ -310,5 +305,5 @@ pub async fn session(
 
 fn back(account: &Account) -> Response {
     // Login names need no escapes here.
-    Redirect::to(&format!("/admin/people#account-{}", account.login)).into_response()
+    Redirect::to(&format!("/admin/people#{}", account.login)).into_response()
 }

@@ -134,7 +134,7 @@ fn body(ask: &Ask, account: &Account, sessions: &[Session], waiting: Option<&Enr
         p.sub { "A session ends " (IDLE.human()) " after its last use, and " (LIFETIME.human()) " after it began." }
         (sessions_table(ask, sessions, "/settings/session").html())
         @if sessions.len() > 1 {
-            form.line action="/settings/session" method="post" {
+            form action="/settings/session" method="post" {
                 (token())
                 button.btn type="submit" { "End all other sessions" }
             }
@@ -143,10 +143,23 @@ fn body(ask: &Ask, account: &Account, sessions: &[Session], waiting: Option<&Enr
 }
 
 fn secret(name: &str, label: &str, autocomplete: &str) -> Markup {
+    // Two forms of the page have a field of this name.
+    let id = format!(
+        "{name}-{}",
+        if label.starts_with("Current") {
+            autocomplete
+        } else {
+            label
+        }
+    );
+    let id: String = id
+        .chars()
+        .filter(|sign| sign.is_ascii_alphanumeric() || *sign == '-')
+        .collect();
     html! {
         label.field {
             span { (label) }
-            input name=(name) type="password" autocomplete=(autocomplete) maxlength=(MAX_PASSWORD) required;
+            input id=(id) name=(name) type="password" autocomplete=(autocomplete) maxlength=(MAX_PASSWORD) required;
         }
     }
 }

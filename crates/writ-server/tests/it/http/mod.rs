@@ -4,10 +4,13 @@ mod decide;
 mod demo;
 mod guarded;
 mod intake;
+mod issuer;
 mod people;
 mod people_matrix;
 mod planted;
 mod problems;
+mod token;
+mod workload;
 
 use std::path::Path;
 use std::sync::Arc;
