@@ -63,6 +63,25 @@ const CREATE: &[&str] = &[
         agent {text} NOT NULL,
         revoked_at BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS sessions_account ON sessions (pseudonym, began_at)",
+    "CREATE TABLE IF NOT EXISTS account_links (
+        issuer {text} NOT NULL,
+        subject {text} NOT NULL,
+        name {text} NOT NULL,
+        pseudonym {text} NOT NULL,
+        linked_at BIGINT NOT NULL,
+        used_at BIGINT NOT NULL,
+        PRIMARY KEY (issuer, subject))",
+    "CREATE TABLE IF NOT EXISTS sign_in_attempts (
+        id {text} NOT NULL PRIMARY KEY,
+        provider {text} NOT NULL,
+        next {text} NOT NULL,
+        pseudonym {text} NOT NULL,
+        expires_at BIGINT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS session_provenance (
+        session {text} NOT NULL PRIMARY KEY,
+        issuer {text} NOT NULL,
+        acr {text} NOT NULL,
+        amr {text} NOT NULL)",
     "CREATE TABLE IF NOT EXISTS jobs (
         name {text} NOT NULL PRIMARY KEY,
         due_at BIGINT NOT NULL,
@@ -104,6 +123,11 @@ const TABLES: &[(&str, &str, &[bool])] = &[
         &[
             false, false, false, false, false, true, true, true, true, true, true,
         ],
+    ),
+    (
+        "SELECT issuer, subject, name, pseudonym, linked_at, used_at FROM account_links ORDER BY issuer, subject",
+        "INSERT INTO account_links (issuer, subject, name, pseudonym, linked_at, used_at) VALUES",
+        &[false, false, false, false, true, true],
     ),
     (
         "SELECT origin, size, root, note, held_at FROM held_checkpoints ORDER BY origin, size, root",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::access::oidc::OidcSettings;
 use crate::access::workload::WorkloadSettings;
 
 /// Where settings are read from when no file is named.
@@ -33,6 +34,8 @@ pub struct Config {
     pub log: Log,
     /// CI jobs that are let in.
     pub workload: Vec<WorkloadSettings>,
+    /// Identity providers at which people sign in.
+    pub oidc: Vec<OidcSettings>,
 }
 
 /// Work that the server repeats; of several processes of a store one does it.
@@ -109,6 +112,7 @@ impl Default for Config {
             schedule: Schedule::default(),
             log: Log::default(),
             workload: Vec::new(),
+            oidc: Vec::new(),
         }
     }
 }
@@ -260,6 +264,19 @@ impl Config {
                 return refuse(
                     "workload.name",
                     format!("two have the name '{}'", rule.name),
+                );
+            }
+        }
+        for (at, provider) in self.oidc.iter().enumerate() {
+            if let Err((key, problem)) = provider.check() {
+                return refuse(key, problem);
+            }
+            let same =
+                |other: &OidcSettings| other.key == provider.key || other.issuer == provider.issuer;
+            if self.oidc.iter().take(at).any(same) {
+                return refuse(
+                    "oidc.key",
+                    format!("of '{}': another has its key or its issuer", provider.key),
                 );
             }
         }

@@ -242,6 +242,22 @@ pub fn sign_in(next: &str) -> Path {
     }
 }
 
+/// Where a sign-in at a provider begins.
+#[must_use]
+pub fn sign_in_with(provider: &str, next: &str) -> Path {
+    let path = Path::raw(format!("/sign-in/with/{}", segment(provider)));
+    match local(next) {
+        "/" => path,
+        next => path.with("next", next),
+    }
+}
+
+/// Where a provider sends people back to.
+#[must_use]
+pub fn sign_in_back(provider: &str) -> Path {
+    Path::raw(format!("/sign-in/with/{}/back", segment(provider)))
+}
+
 /// One's own settings.
 #[must_use]
 pub fn settings() -> Path {

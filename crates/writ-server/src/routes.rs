@@ -89,10 +89,14 @@ routes! {
     post "/admin/people/session" Page ManagePeople => pages::people::session;
     get "/sign-in" Page Public => pages::sign_in::show;
     post "/sign-in" Page Public => pages::sign_in::enter;
+    get "/sign-in/with/{provider}" Page Public => pages::oidc::start;
+    get "/sign-in/with/{provider}/back" Page Public => pages::oidc::back;
     post "/sign-out" Page Public => pages::sign_in::leave;
     get "/settings" Page OwnSettings => pages::settings::show;
     post "/settings/password" Page OwnSettings => pages::settings::password;
     post "/settings/codes" Page OwnSettings => pages::settings::codes;
+    post "/settings/link" Page OwnSettings => pages::oidc::link;
+    post "/settings/unlink" Page OwnSettings => pages::oidc::unlink;
     post "/settings/session" Page OwnSettings => pages::settings::session;
     post "/settings/theme" Page OwnSettings => pages::theme::set;
 

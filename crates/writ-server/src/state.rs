@@ -10,6 +10,7 @@ use writ_model::{Assurance, Digest, Grant, PrincipalId, Role};
 use writ_registry::Store;
 use writ_render::GateDocument;
 
+use crate::access::oidc::Providers;
 use crate::access::workload::Workloads;
 use crate::access::{People, Principal, Via};
 use crate::config::Config;
@@ -46,6 +47,8 @@ pub struct App {
     pub operator: Principal,
     /// Accounts, roles and sessions.
     pub people: People,
+    /// Identity providers.
+    pub(crate) providers: Providers,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// When the server began.
@@ -115,6 +118,7 @@ impl App {
             browser: None,
         };
         let people = People::new(&store).await?;
+        let providers = Providers::new(&config.oidc, &store)?;
         let head = newest_head(&store).await?;
         let workloads = Workloads::new(&config.workload, &store)?;
         let (intake, work) = crate::intake::Queue::new(&config.limits);
@@ -125,6 +129,7 @@ impl App {
             demo,
             operator,
             people,
+            providers,
             metrics: Metrics::new(),
             began: Instant::now(),
             head: watch::Sender::new(head),

@@ -115,6 +115,24 @@ pub enum AccountCommand {
         #[arg(long)]
         reset_codes: bool,
     },
+    /// Link an account with a person at an identity provider, or show its links.
+    #[command(
+        after_help = "Examples:\n  writ server account link ada        shows its links\n  writ server account link ada --issuer https://login.example --subject 248289761001\n  writ server account link ada --issuer https://login.example --remove"
+    )]
+    Link {
+        /// The account.
+        #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// The provider, as `issuer` in [[oidc]].
+        #[arg(long, value_name = "ISSUER", value_parser = NonEmptyStringValueParser::new())]
+        issuer: Option<String>,
+        /// The person there: the claim `sub`.
+        #[arg(long, value_name = "SUBJECT", requires = "issuer", value_parser = NonEmptyStringValueParser::new())]
+        subject: Option<String>,
+        /// Take the link with this provider away.
+        #[arg(long, requires = "issuer", conflicts_with = "subject")]
+        remove: bool,
+    },
 }
 
 /// A role by its word.

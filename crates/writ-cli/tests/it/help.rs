@@ -45,6 +45,7 @@ const VERBS: &[&str] = &[
     "server token new",
     "server token list",
     "server token revoke",
+    "server account link",
     "spool list",
     "spool deliver",
     "spool export",

@@ -32,6 +32,14 @@ pub struct Account {
     pub password_at: Timestamp,
 }
 
+impl Account {
+    /// Whether it has a password. Accounts of people whom an identity provider knows have none.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.password_at != Timestamp::from_micros(0)
+    }
+}
+
 /// Columns of an account, as [`account`] reads them.
 pub(super) const COLUMNS: &str = "a.pseudonym, a.login, a.totp, a.failed, a.locked_until, a.disabled_at, a.added_at, a.password_at";
 
@@ -135,6 +143,12 @@ impl Store {
     /// The password is too weak, or the directory cannot be written.
     pub async fn set_password(&self, account: &Account, password: &str) -> Result<()> {
         self.writable()?;
+        if !account.has_password() {
+            return Err(refused(format!(
+                "'{}' signs in at an identity provider and has no password",
+                account.login
+            )));
+        }
         super::password::check(&account.login, password)?;
         let hash = super::password::hash(password.to_owned()).await?;
         let now = self.now();
@@ -168,7 +182,9 @@ impl Ops {
         Ok(found.await.map_err(|e| self.failed(e))?.is_some())
     }
 
-    async fn add_account(
+    /// Adds an account; without a password when the hash is empty. `false` when it is there, or its
+    /// name is.
+    pub(super) async fn add_account(
         &self,
         id: &PrincipalId,
         login: &str,
@@ -177,10 +193,16 @@ impl Ops {
     ) -> Result<bool> {
         let add = sql(
             "INSERT INTO accounts (pseudonym, login, password, totp, totp_new, totp_step, failed, locked_until, disabled_at, added_at, password_at)
-             VALUES ($1, $2, $3, '', '', 0, 0, 0, 0, $4, $4)
-             ON CONFLICT (pseudonym) DO NOTHING",
+             VALUES ($1, $2, $3, '', '', 0, 0, 0, 0, $4, $5)
+             ON CONFLICT DO NOTHING",
         );
-        let add = add.bind(&id.0).bind(login).bind(hash).bind(now.micros());
+        let password_at = if hash.is_empty() { 0 } else { now.micros() };
+        let add = add
+            .bind(&id.0)
+            .bind(login)
+            .bind(hash)
+            .bind(now.micros())
+            .bind(password_at);
         let added = self.db.execute_once(add).await;
         Ok(added.map_err(|e| self.failed(e))? == 1)
     }

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod duties;
+mod links;
 mod password;
 mod roles;
 mod sealed;
@@ -15,9 +16,10 @@ mod totp;
 
 pub use accounts::{Account, MAX_LOGIN};
 pub use duties::{Duty, TOXIC, conflict};
+pub use links::{ATTEMPT_LIFE, Attempt, Link, MAX_ISSUER, MAX_SUBJECT, Subject};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD};
 pub use roles::{RoleBook, RoleChange};
-pub use sessions::{IDLE, LIFETIME, NewSession, Session, SessionToken};
+pub use sessions::{IDLE, LIFETIME, NewSession, Provenance, Session, SessionToken};
 pub use sign_in::{ATTEMPTS, LOCK, SignIn};
 pub use totp::{Enrolment, PERIOD};
 

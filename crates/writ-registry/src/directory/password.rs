@@ -63,6 +63,11 @@ pub(super) async fn hash(password: String) -> Result<String> {
 
 /// Whether a password belongs to a hash. Takes as long for a wrong one.
 pub(super) async fn verify(phc: &str, password: String) -> Result<bool> {
+    if phc.is_empty() {
+        // An account without a password: it costs the same.
+        derive(password, vec![0; SALT]).await?;
+        return Ok(false);
+    }
     let Some((salt, expected)) = parse(phc) else {
         return Err(refused(
             "the stored password cannot be read; set a new one: writ server account password NAME",

@@ -44,6 +44,15 @@ impl SessionToken {
     }
 }
 
+impl SessionToken {
+    /// A new one.
+    pub(super) fn new() -> Result<Self> {
+        let mut random = [0_u8; 32];
+        getrandom::fill(&mut random).map_err(|e| refused(format!("no random numbers: {e}")))?;
+        Ok(Self(hex::encode(random)))
+    }
+}
+
 impl std::fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SessionToken(..)")
@@ -59,6 +68,19 @@ pub struct NewSession<'a> {
     pub assurance: Assurance,
     /// What the browser says it is.
     pub agent: &'a str,
+    /// What an identity provider said; `None`: they signed in here.
+    pub provenance: Option<Provenance>,
+}
+
+/// What an identity provider said about how somebody signed in there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// The provider.
+    pub issuer: String,
+    /// The claim `acr`, empty when there was none.
+    pub acr: String,
+    /// The claim `amr`, words separated by spaces.
+    pub amr: String,
 }
 
 /// A session.
@@ -80,6 +102,8 @@ pub struct Session {
     pub agent: String,
     /// When it was ended.
     pub revoked: Option<Timestamp>,
+    /// What an identity provider said; `None`: they signed in here.
+    pub provenance: Option<Provenance>,
 }
 
 impl Session {
@@ -90,12 +114,22 @@ impl Session {
     }
 }
 
-const COLUMNS: &str =
-    "s.id, s.pseudonym, s.began_at, s.seen_at, s.expires_at, s.assurance, s.agent, s.revoked_at";
+const COLUMNS: &str = "s.id, s.pseudonym, s.began_at, s.seen_at, s.expires_at, s.assurance, s.agent, s.revoked_at, p.issuer, p.acr, p.amr";
+
+/// Sessions with what a provider said about them.
+const FROM: &str = "sessions s LEFT JOIN session_provenance p ON p.session = s.id";
 
 fn session(row: &Row) -> sqlx::Result<Session> {
     let revoked: i64 = row.try_get(7)?;
     let assurance: String = row.try_get(5)?;
+    let provenance = match row.try_get::<Option<String>>(8)? {
+        Some(issuer) => Some(Provenance {
+            issuer,
+            acr: row.try_get(9)?,
+            amr: row.try_get(10)?,
+        }),
+        None => None,
+    };
     Ok(Session {
         id: row.try_get(0)?,
         account: PrincipalId(row.try_get(1)?),
@@ -106,6 +140,7 @@ fn session(row: &Row) -> sqlx::Result<Session> {
         assurance: serde_json::from_value(assurance.into()).unwrap_or(Assurance::LocalUser),
         agent: row.try_get(6)?,
         revoked: (revoked != 0).then(|| Timestamp::from_micros(revoked)),
+        provenance,
     })
 }
 
@@ -116,9 +151,7 @@ impl Store {
     /// The directory cannot be written.
     pub async fn begin_session(&self, new: &NewSession<'_>) -> Result<SessionToken> {
         self.writable()?;
-        let mut random = [0_u8; 32];
-        getrandom::fill(&mut random).map_err(|e| refused(format!("no random numbers: {e}")))?;
-        let token = SessionToken(hex::encode(random));
+        let token = SessionToken::new()?;
         let now = self.now();
         let agent: String = new
             .agent
@@ -135,6 +168,7 @@ impl Store {
             assurance: new.assurance,
             agent,
             revoked: None,
+            provenance: new.provenance.clone(),
         };
         self.directory()?.put_session(&session).await?;
         Ok(token)
@@ -230,21 +264,38 @@ impl Ops {
             .bind(new.expires.micros())
             .bind(assurance.as_str().unwrap_or_default())
             .bind(&new.agent);
+        let orphans =
+            sql("DELETE FROM session_provenance WHERE session NOT IN (SELECT id FROM sessions)");
+        self.db.execute(orphans).await.map_err(|e| self.failed(e))?;
         self.db
             .execute_once(put)
             .await
             .map_err(|e| self.failed(e))?;
+        if let Some(said) = &new.provenance {
+            let put = sql(
+                "INSERT INTO session_provenance (session, issuer, acr, amr) VALUES ($1, $2, $3, $4)",
+            );
+            let put = put
+                .bind(&new.id)
+                .bind(&said.issuer)
+                .bind(&said.acr)
+                .bind(&said.amr);
+            self.db
+                .execute_once(put)
+                .await
+                .map_err(|e| self.failed(e))?;
+        }
         Ok(())
     }
 
     async fn session(&self, id: &str) -> Result<Option<(Session, Account)>> {
         let text = format!(
-            "SELECT {COLUMNS}, {} FROM sessions s JOIN accounts a ON a.pseudonym = s.pseudonym WHERE s.id = $1",
+            "SELECT {COLUMNS}, {} FROM {FROM} JOIN accounts a ON a.pseudonym = s.pseudonym WHERE s.id = $1",
             accounts::COLUMNS
         );
         let row = self.db.fetch_optional(sql(text).keep().bind(id)).await;
         let read = row.and_then(|row| {
-            row.map(|row| Ok((session(&row)?, accounts::account(&row, 8)?)))
+            row.map(|row| Ok((session(&row)?, accounts::account(&row, 11)?)))
                 .transpose()
         });
         read.map_err(|e| self.failed(e))
@@ -254,11 +305,11 @@ impl Ops {
         let limit = "s.revoked_at = 0 ORDER BY s.began_at DESC, s.id LIMIT 1000";
         let find = match account {
             Some(account) => sql(format!(
-                "SELECT {COLUMNS} FROM sessions s WHERE s.pseudonym = $1 AND {limit}"
+                "SELECT {COLUMNS} FROM {FROM} WHERE s.pseudonym = $1 AND {limit}"
             ))
             .keep()
             .bind(&account.0),
-            None => sql(format!("SELECT {COLUMNS} FROM sessions s WHERE {limit}")).keep(),
+            None => sql(format!("SELECT {COLUMNS} FROM {FROM} WHERE {limit}")).keep(),
         };
         let rows = self.db.fetch_all(find).await;
         rows.and_then(|rows| rows.iter().map(session).collect())

@@ -7,7 +7,8 @@ use crate::common::Place;
 use writ_ledger::Clock;
 use writ_model::{Assurance, Grant, PrincipalId, Role, Span};
 use writ_registry::directory::{
-    ATTEMPTS, IDLE, LIFETIME, LOCK, NewSession, RoleBook, RoleChange, SignIn,
+    ATTEMPT_LIFE, ATTEMPTS, Attempt, IDLE, LIFETIME, LOCK, NewSession, Provenance, RoleBook,
+    RoleChange, SignIn, Subject,
 };
 use writ_registry::{NewRecord, RegistryError, Store, StoreOptions};
 
@@ -84,6 +85,7 @@ async fn a_session_ends_when_it_should() {
             account: &id,
             assurance: Assurance::Password,
             agent: "browser\n",
+            provenance: None,
         };
         store.begin_session(&new).await.unwrap()
     };
@@ -279,6 +281,7 @@ pub async fn accounts_sessions_and_codes(place: Place) {
         account: &id,
         assurance: Assurance::Password,
         agent: "browser",
+        provenance: None,
     };
     let (one, other) = (
         store.begin_session(&new).await.unwrap(),
@@ -304,4 +307,74 @@ pub async fn accounts_sessions_and_codes(place: Place) {
     store.disable_account(&account, true).await.unwrap();
     assert!(!known(&store, "ada", "another horse battery").await);
     assert_eq!(store.accounts().await.unwrap().len(), 1);
+    people_of_a_provider(&place, &store).await;
+}
+
+async fn people_of_a_provider(place: &Place, store: &Store) {
+    let of = |subject| Subject {
+        issuer: "https://id.example",
+        subject,
+        name: "Ada\n of id.example",
+    };
+    let ada = store.account("ada").await.unwrap();
+    store.link(&ada, &of("1")).await.unwrap();
+    // Nobody else becomes ada, and ada nobody else.
+    assert!(store.link(&ada, &of("2")).await.is_err());
+    let bob = store.add_linked_account(&of("2"), "bob@x", "corp").await;
+    let bob = bob.unwrap();
+    assert_eq!(bob.login, "bob@corp");
+    assert!(store.link(&bob, &of("1")).await.is_err());
+    let again = store.add_linked_account(&of("2"), "else", "corp").await;
+    assert_eq!(again.unwrap(), bob);
+    let other = store.add_linked_account(&of("3"), "BOB", "corp").await;
+    assert_eq!(other.unwrap().login, "bob-2@corp");
+    store.link_used(&of("1")).await.unwrap();
+    let found = store.linked(of("1").issuer, "1").await.unwrap().unwrap();
+    assert_eq!(found.login, "ada");
+    let links = store.links(Some(&ada.id)).await.unwrap();
+    assert_eq!(
+        (links.len(), links[0].name.as_str()),
+        (1, "Ada of id.example")
+    );
+    assert!(links[0].used_at.is_some());
+    assert_eq!(store.links(None).await.unwrap().len(), 3);
+    // Without a password there must be a link.
+    assert!(store.unlink(&bob, "https://id.example").await.is_err());
+    assert!(store.unlink(&ada, "https://id.example").await.unwrap());
+    assert!(!store.unlink(&ada, "https://id.example").await.unwrap());
+    assert!(store.linked(of("1").issuer, "1").await.unwrap().is_none());
+    assert!(!store.password_is(&bob.id, "").await.unwrap());
+    for bad in ["", "a\nb"] {
+        assert!(store.link(&ada, &of(bad)).await.is_err());
+    }
+    let said = Provenance {
+        issuer: "https://id.example".to_owned(),
+        acr: "gold".to_owned(),
+        amr: "pwd mfa".to_owned(),
+    };
+    let new = NewSession {
+        account: &bob.id,
+        assurance: Assurance::Totp,
+        agent: "browser",
+        provenance: Some(said.clone()),
+    };
+    let token = store.begin_session(&new).await.unwrap();
+    let (session, _) = store.session(token.reveal()).await.unwrap().unwrap();
+    assert_eq!(session.provenance, Some(said));
+    let id = store.provider_principal("https://id.example").await;
+    assert_ne!(id.unwrap(), bob.id);
+    // A sign-in is taken once, and in time.
+    let attempt = Attempt {
+        provider: "corp".to_owned(),
+        next: "/changes".to_owned(),
+        account: Some(ada.id),
+    };
+    let token = store.begin_attempt(&attempt).await.unwrap();
+    assert_eq!(store.take_attempt("x").await.unwrap(), None);
+    let taken = store.take_attempt(token.reveal()).await.unwrap();
+    assert_eq!(taken, Some(attempt.clone()));
+    assert_eq!(store.take_attempt(token.reveal()).await.unwrap(), None);
+    let late = store.begin_attempt(&attempt).await.unwrap();
+    place.clock.advance(ATTEMPT_LIFE.secs());
+    assert_eq!(store.take_attempt(late.reveal()).await.unwrap(), None);
 }

@@ -20,6 +20,7 @@ use writ_model::{Assurance, Grant, PrincipalId};
 mod action;
 mod bearer;
 pub mod forms;
+pub mod oidc;
 pub(crate) mod people;
 pub mod roles;
 pub(crate) mod tries;

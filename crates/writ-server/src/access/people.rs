@@ -31,6 +31,8 @@ pub struct People {
     forms: [u8; 32],
     /// Attempts to sign in, per address.
     pub(crate) tries: Tries,
+    /// Sign-ins begun elsewhere, per address.
+    pub(crate) begun: Tries,
 }
 
 impl std::fmt::Debug for People {
@@ -47,6 +49,7 @@ impl People {
             book: Mutex::default(),
             forms: store.trust().derived_key("form-tokens")?,
             tries: Tries::default(),
+            begun: Tries::default(),
         })
     }
 
@@ -123,6 +126,32 @@ pub(crate) fn session_cookie(config: &Config, token: Option<&SessionToken>) -> S
     format!(
         "{}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}",
         cookie_name(config)
+    )
+}
+
+/// The name of the cookie that holds a sign-in that was begun elsewhere.
+pub(crate) fn attempt_cookie_name(config: &Config) -> &'static str {
+    if secure(config) {
+        "__Host-writ_attempt"
+    } else {
+        "writ_attempt"
+    }
+}
+
+/// The cookie of a sign-in that begins elsewhere, or that ended. `Lax`, since the way back is a link
+/// from another site.
+pub(crate) fn attempt_cookie(config: &Config, token: Option<&SessionToken>) -> String {
+    let secure = if secure(config) { "; Secure" } else { "" };
+    let (token, age) = match token {
+        Some(token) => (
+            token.reveal(),
+            writ_registry::directory::ATTEMPT_LIFE.secs(),
+        ),
+        None => ("", 0),
+    };
+    format!(
+        "{}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}",
+        attempt_cookie_name(config)
     )
 }
 

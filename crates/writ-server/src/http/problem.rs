@@ -61,6 +61,8 @@ codes! {
     Refused = "refused", UNPROCESSABLE_ENTITY, "The evidence was refused";
     Conflict = "idempotency-conflict", CONFLICT, "The same Idempotency-Key came with another body";
     SignIn = "sign-in", UNAUTHORIZED, "Somebody who is known here may do this";
+    NotSignedIn = "not-signed-in", FORBIDDEN, "You are not signed in";
+    ProviderAway = "provider-away", BAD_GATEWAY, "The identity provider does not do its part";
     People = "people", UNPROCESSABLE_ENTITY, "This cannot be done with people and their roles";
     OtherProfile = "other-profile", CONFLICT, "Another profile binds this service in this environment";
     Unbound = "unbound", CONFLICT, "No profile binds this service in this environment";

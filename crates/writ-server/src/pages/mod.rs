@@ -16,6 +16,7 @@ pub mod findings;
 pub mod health;
 pub mod item;
 pub mod keys;
+pub mod oidc;
 pub mod overview;
 pub mod people;
 pub mod problem;

@@ -36,6 +36,8 @@ pub async fn show(state: &Shared, mut parts: Parts, problem: Problem) -> Respons
             (body(&problem))
             @if status == StatusCode::UNAUTHORIZED {
                 p { a.btn.primary href=(paths::sign_in(parts.uri.path())) { "Sign in" } }
+            } @else if parts.uri.path().starts_with("/sign-in/") {
+                p { a.btn.primary href="/sign-in" { "Back to the ways to sign in" } }
             }
         };
         let page = frame::bare(theme(&parts.headers), &problem.title, &body);

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use qrcodegen::{QrCode, QrCodeEcc};
 use serde::Deserialize;
 use writ_registry::directory::{
-    Account, Enrolment, IDLE, LIFETIME, MAX_PASSWORD, MIN_PASSWORD, Session,
+    Account, Enrolment, IDLE, LIFETIME, Link, MAX_PASSWORD, MIN_PASSWORD, Session,
 };
 
 use super::sign_in::{begin, redirect};
@@ -81,13 +81,75 @@ pub async fn show(ask: Ask, _: Query<SettingsQuery>) -> Result<Response, Problem
             let account = store.account(&ask.principal.name).await?;
             let sessions = store.sessions(Some(&account.id)).await?;
             let waiting = store.totp_enrolment(&account.id, &account.login).await?;
-            body(&ask, &account, &sessions, waiting.as_ref())
+            let links = store.links(Some(&account.id)).await?;
+            body(&ask, &account, &sessions, &links, waiting.as_ref())
         }
     };
     frame::page(&ask, &head, &body).await
 }
 
-fn body(ask: &Ask, account: &Account, sessions: &[Session], waiting: Option<&Enrolment>) -> Markup {
+fn body(
+    ask: &Ask,
+    account: &Account,
+    sessions: &[Session],
+    links: &[Link],
+    waiting: Option<&Enrolment>,
+) -> Markup {
+    html! {
+        @if account.has_password() { (own_secrets(ask, account, waiting)) }
+        (providers(ask, account, links))
+        h2 { "Sessions" }
+        p.sub { "A session ends " (IDLE.human()) " after its last use, and " (LIFETIME.human()) " after it began." }
+        (sessions_table(ask, sessions, "/settings/session").html())
+        @if sessions.len() > 1 {
+            form action="/settings/session" method="post" {
+                (form::token(&ask.principal))
+                button.btn type="submit" { "End all other sessions" }
+            }
+        }
+    }
+}
+
+/// Identity providers, and who the account is there.
+fn providers(ask: &Ask, account: &Account, links: &[Link]) -> Markup {
+    let known: Vec<_> = ask.app.providers.iter().map(|one| &one.settings).collect();
+    html! {
+        @if !known.is_empty() {
+            h2 { "Identity providers" }
+            @if account.has_password() {
+                p.sub { "Who signs in there as the person that is linked is signed in here, without this account's password and codes." }
+            } @else {
+                p.sub { "This account has no password: its person signs in there." }
+            }
+            @for one in known {
+                @match links.iter().find(|link| link.issuer == one.issuer) {
+                    Some(link) => {
+                        p { strong { (one.name) } " " (link.name) " " code.id { (link.subject) } }
+                        @if account.has_password() {
+                            form action="/settings/unlink" method="post" {
+                                (form::token(&ask.principal))
+                                input type="hidden" name="provider" value=(one.key);
+                                button.btn.small type="submit" { "Take the link with " (one.name) " away" }
+                            }
+                        }
+                    }
+                    None if account.has_password() => {
+                        form.sheet-form action="/settings/link" method="post" {
+                            (form::token(&ask.principal))
+                            input type="hidden" name="provider" value=(one.key);
+                            (secret("current", "Current password", "current-password"))
+                            button.btn type="submit" { "Link with " (one.name) }
+                        }
+                    }
+                    None => p { strong { (one.name) } " not linked" },
+                }
+            }
+        }
+    }
+}
+
+/// Password and codes of an account that has them.
+fn own_secrets(ask: &Ask, account: &Account, waiting: Option<&Enrolment>) -> Markup {
     let token = || form::token(&ask.principal);
     html! {
         h2 { "Password" }
@@ -128,15 +190,6 @@ fn body(ask: &Ask, account: &Account, sessions: &[Session], waiting: Option<&Enr
                 (token())
                 input type="hidden" name="step" value="begin";
                 button.btn type="submit" { "Set up one-time codes" }
-            }
-        }
-        h2 { "Sessions" }
-        p.sub { "A session ends " (IDLE.human()) " after its last use, and " (LIFETIME.human()) " after it began." }
-        (sessions_table(ask, sessions, "/settings/session").html())
-        @if sessions.len() > 1 {
-            form action="/settings/session" method="post" {
-                (token())
-                button.btn type="submit" { "End all other sessions" }
             }
         }
     }
@@ -199,17 +252,33 @@ pub(super) fn sessions_table(ask: &Ask, sessions: &[Session], action: &str) -> T
         };
         table.rows.push(Row::new(vec![
             Cell::text(agent),
-            Cell::text(match session.assurance {
-                writ_model::Assurance::Totp => "password and code",
-                writ_model::Assurance::Webauthn => "passkey",
-                _ => "password",
-            }),
+            Cell::text(signed_in_with(ask, session)),
             Cell::ago(ask, session.began),
             Cell::ago(ask, session.seen),
             Cell::html(if this { "this one" } else { "" }, end),
         ]));
     }
     table
+}
+
+/// How somebody showed who they are.
+fn signed_in_with(ask: &Ask, session: &Session) -> String {
+    let strong = session.assurance >= writ_model::Assurance::Totp;
+    match &session.provenance {
+        Some(said) => {
+            let mut all = ask.app.providers.iter().map(|one| &one.settings);
+            let known = all.find(|one| one.issuer == said.issuer);
+            let name = known.map_or(said.issuer.as_str(), |one| one.name.as_str());
+            let more = if strong { ", with a second factor" } else { "" };
+            format!("{name}{more}")
+        }
+        None => match session.assurance {
+            writ_model::Assurance::Totp => "password and code",
+            writ_model::Assurance::Webauthn => "passkey",
+            _ => "password",
+        }
+        .to_owned(),
+    }
 }
 
 /// The address as a QR code: dark on light in both themes, so that telephones read it.
@@ -251,7 +320,7 @@ pub async fn password(
     let account = state.store.account(&principal.name).await?;
     state.store.set_password(&account, &new.password).await?;
     tracing::info!(principal = %principal.id, "set a new password");
-    let token = begin(&state, &headers, &principal.id, principal.assurance).await?;
+    let token = begin(&state, &headers, &principal.id, principal.assurance, None).await?;
     redirect("/settings", &session_cookie(&state.config, Some(&token)))
 }
 
@@ -312,7 +381,7 @@ pub async fn session(
 }
 
 /// The session of a person with an account.
-fn known(principal: &Principal) -> Result<&str, Problem> {
+pub(super) fn known(principal: &Principal) -> Result<&str, Problem> {
     match &principal.browser {
         Some(browser) => Ok(&browser.session),
         None => Err(refused("there is no account behind this request")
@@ -320,7 +389,11 @@ fn known(principal: &Principal) -> Result<&str, Problem> {
     }
 }
 
-async fn current(state: &Shared, principal: &Principal, password: &str) -> Result<(), Problem> {
+pub(super) async fn current(
+    state: &Shared,
+    principal: &Principal,
+    password: &str,
+) -> Result<(), Problem> {
     if state.store.password_is(&principal.id, password).await? {
         return Ok(());
     }

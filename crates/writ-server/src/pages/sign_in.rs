@@ -1,7 +1,7 @@
 //! `/sign-in` and `/sign-out`: a form that needs no script. Whatever is wrong with an attempt, the
 //! answer is the same.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::Form;
 use axum::extract::{ConnectInfo, State};
@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use writ_model::{Assurance, PrincipalId};
 use writ_registry::directory::{
-    ATTEMPTS, LOCK, MAX_LOGIN, MAX_PASSWORD, NewSession, SessionToken, SignIn,
+    ATTEMPTS, LOCK, MAX_LOGIN, MAX_PASSWORD, NewSession, Provenance, SessionToken, SignIn,
 };
 
 use crate::access::people::{cookie_name, session_cookie};
@@ -29,7 +29,7 @@ use crate::state::Shared;
 pub struct SignInQuery {
     /// Where to go afterwards.
     #[serde(default)]
-    next: String,
+    pub(super) next: String,
 }
 
 /// What the form sends.
@@ -61,7 +61,7 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let next = paths::local(&query.next);
     match ask.principal.via {
-        Via::Nobody => Ok(page(&ask.principal, &headers, next, None).into_response()),
+        Via::Nobody => Ok(page(&ask.app, &ask.principal, &headers, next, None).into_response()),
         Via::Local => {
             let about =
                 "This server has no accounts: who reaches it on its own machine is its operator.";
@@ -97,12 +97,7 @@ pub async fn enter(
     let peer = peer.map(|peer| peer.0.0);
     let from = address(&headers, peer, state.config.behind_proxy);
     if !state.people.tries.admit(from, state.store.now()) {
-        tracing::warn!(%from, "too many attempts to sign in");
-        return Err(Problem::new(
-            Code::TooOften,
-            "too many attempts to sign in came from this address",
-        )
-        .fix(format!("Wait {} and try again", WINDOW.human())));
+        return Err(too_often(from));
     }
     let judged = state
         .store
@@ -111,17 +106,12 @@ pub async fn enter(
     let SignIn::Known(account, assurance) = judged else {
         tracing::warn!(%from, "an attempt to sign in was refused");
         let wrong = "The name, the password or the one-time code is not right.";
-        let page = page(&principal, &headers, next, Some(wrong));
+        let page = page(&state, &principal, &headers, next, Some(wrong));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
     state.people.tries.succeeded(from);
-    // What the browser brought is over: nobody goes on with a session that was put there.
-    if let Some(before) = cookie(&headers, cookie_name(&state.config))
-        && let Some((session, _)) = state.store.session(before).await?
-    {
-        state.store.revoke_session(&session.id, None).await?;
-    }
-    let token = begin(&state, &headers, &account.id, assurance).await?;
+    end_before(&state, &headers).await?;
+    let token = begin(&state, &headers, &account.id, assurance, None).await?;
     tracing::info!(principal = %account.id, %from, "signed in");
     redirect(next, &session_cookie(&state.config, Some(&token)))
 }
@@ -141,12 +131,33 @@ pub async fn leave(State(state): State<Shared>, principal: Principal) -> Result<
     redirect("/sign-in", &session_cookie(&state.config, None))
 }
 
+/// Refuses an address with too many attempts.
+pub(super) fn too_often(from: IpAddr) -> Problem {
+    tracing::warn!(%from, "too many attempts to sign in");
+    Problem::new(
+        Code::TooOften,
+        "too many attempts to sign in came from this address",
+    )
+    .fix(format!("Wait {} and try again", WINDOW.human()))
+}
+
+/// Ends the session that the browser brought: nobody goes on with one that was put there.
+pub(super) async fn end_before(state: &Shared, headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(before) = cookie(headers, cookie_name(&state.config))
+        && let Some((session, _)) = state.store.session(before).await?
+    {
+        state.store.revoke_session(&session.id, None).await?;
+    }
+    Ok(())
+}
+
 /// Begins a session of the browser that asks.
 pub(super) async fn begin(
     state: &Shared,
     headers: &HeaderMap,
     account: &PrincipalId,
     assurance: Assurance,
+    provenance: Option<Provenance>,
 ) -> Result<SessionToken, Problem> {
     let agent = headers
         .get(header::USER_AGENT)
@@ -156,6 +167,7 @@ pub(super) async fn begin(
         account,
         assurance,
         agent,
+        provenance,
     };
     Ok(state.store.begin_session(&new).await?)
 }
@@ -171,7 +183,13 @@ pub(super) fn redirect(there: &str, cookie: &str) -> Result<Response, Problem> {
     Ok(response)
 }
 
-fn page(principal: &Principal, headers: &HeaderMap, next: &str, wrong: Option<&str>) -> Markup {
+fn page(
+    state: &Shared,
+    principal: &Principal,
+    headers: &HeaderMap,
+    next: &str,
+    wrong: Option<&str>,
+) -> Markup {
     let body = html! {
         h1 { "Sign in" }
         @if let Some(wrong) = wrong {
@@ -183,13 +201,24 @@ fn page(principal: &Principal, headers: &HeaderMap, next: &str, wrong: Option<&s
                 }
             }
         }
+        @if state.providers.iter().next().is_some() {
+            // Links, not forms: a form may lead nowhere but to this server.
+            div.ways {
+                @for provider in state.providers.iter() {
+                    a.btn.primary href=(paths::sign_in_with(&provider.settings.key, next)) {
+                        "Sign in with " (provider.settings.name)
+                    }
+                }
+            }
+            h2 { "With an account of this server" }
+        }
         form.sheet-form action="/sign-in" method="post" {
             (form::token(principal))
             input type="hidden" name="next" value=(next);
             span.field {
                 label for="name" { "Name" }
                 input id="name" name="name" type="text" autocomplete="username" autocapitalize="none"
-                    spellcheck="false" maxlength=(MAX_LOGIN) required autofocus;
+                    spellcheck="false" maxlength=(MAX_LOGIN) required autofocus[state.providers.iter().next().is_none()];
             }
             span.field {
                 label for="password" { "Password" }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use serde_json::{Value, json};
 use writ_model::{EvidenceId, Grant, Role};
-use writ_registry::directory::{Account, RoleBook, RoleChange, Session};
+use writ_registry::directory::{Account, Link, RoleBook, RoleChange, Session, Subject};
 use writ_registry::{RegistryError, Store};
 use writ_render::{EdgeError, text};
 use zeroize::Zeroizing;
@@ -45,6 +45,23 @@ pub(super) async fn run(context: &Context, command: &AccountCommand) -> Result<(
         AccountCommand::Disable { name, undo } => disable(context, &store, name, *undo).await?,
         AccountCommand::Password { name, reset_codes } => {
             password(context, &store, name, *reset_codes).await?;
+        }
+        AccountCommand::Link {
+            name,
+            issuer,
+            subject,
+            remove,
+        } => {
+            let change = match (issuer, subject) {
+                (Some(issuer), subject) => Some((issuer.as_str(), subject.as_deref())),
+                (None, _) => None,
+            };
+            if matches!(change, Some((_, None))) && !remove {
+                return Err(edge::usage(
+                    "--subject SUBJECT says who it is there, or --remove takes the link away",
+                ));
+            }
+            link(context, &store, name, change).await?;
         }
     }
     store::settle(&store).await;
@@ -240,6 +257,62 @@ async fn password(
                 ""
             }
         )
+    })
+}
+
+/// Links an account (with a subject), takes a link away (without one), and shows what there is.
+async fn link(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    change: Option<(&str, Option<&str>)>,
+) -> Result<(), EdgeError> {
+    let account = store.account(name).await.map_err(failed)?;
+    match change {
+        Some((issuer, Some(subject))) => {
+            let of = Subject {
+                issuer,
+                subject,
+                name: "",
+            };
+            store.link(&account, &of).await.map_err(failed)?;
+        }
+        Some((issuer, None)) => {
+            if !store.unlink(&account, issuer).await.map_err(failed)? {
+                let problem = format!("'{}' has no link with {issuer}", account.login);
+                return Err(edge::usage(problem).try_this("writ server account link NAME"));
+            }
+        }
+        None => {}
+    }
+    let links = store.links(Some(&account.id)).await.map_err(failed)?;
+    let rows: Vec<Value> = links
+        .iter()
+        .map(|link| {
+            json!({
+                "issuer": link.issuer, "subject": link.subject, "name": link.name,
+                "linkedAt": link.linked_at, "usedAt": link.used_at,
+            })
+        })
+        .collect();
+    let value = json!({"schema": "writ.account/1", "account": shown(&account), "links": rows});
+    answer(context, &value, || {
+        if links.is_empty() {
+            return format!("{} is linked with nobody at a provider\n", account.login);
+        }
+        let line = |link: &Link| {
+            format!(
+                "{}  {}  {}{}\n",
+                account.login,
+                text::clean(&link.issuer),
+                text::clean(&link.subject),
+                match link.name.as_str() {
+                    "" => String::new(),
+                    name => format!("  {}", text::clean(name)),
+                }
+            )
+        };
+        links.iter().map(line).collect()
     })
 }
 

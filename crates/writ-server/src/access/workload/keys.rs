@@ -73,7 +73,7 @@ impl Key {
 }
 
 /// The keys of one issuer.
-pub(super) struct Keys {
+pub(in crate::access) struct Keys {
     source: KeySource,
     state: RwLock<Arc<State>>,
     turn: Mutex<()>,
@@ -103,7 +103,7 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    pub(super) fn new(source: KeySource) -> Self {
+    pub(in crate::access) fn new(source: KeySource) -> Self {
         Self {
             source,
             state: RwLock::default(),
@@ -115,7 +115,7 @@ impl Keys {
     ///
     /// # Errors
     /// The key is not known, is of another kind, did not sign it, or cannot be had now.
-    pub(super) async fn check(
+    pub(in crate::access) async fn check(
         &self,
         token: &Unverified<'_>,
         now: Timestamp,

@@ -8,10 +8,10 @@
 //! binds one key (see [`crate::api::workload`]): who takes a token away from a job cannot sign with a
 //! key of his own any more, or the job itself is refused and somebody notices.
 
-mod keys;
+pub(super) mod keys;
 mod refusal;
 mod settings;
-mod token;
+pub(super) mod token;
 
 use std::collections::BTreeMap;
 use std::path::Path;

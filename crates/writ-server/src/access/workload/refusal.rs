@@ -39,36 +39,36 @@ impl Refusal {
     }
 
     /// The token itself cannot be believed.
-    pub(super) fn token(word: &'static str, detail: impl Into<String>) -> Self {
+    pub(in crate::access) fn token(word: &'static str, detail: impl Into<String>) -> Self {
         Self::new(word, Code::SignIn, detail)
     }
 
     /// The token is genuine, and nothing lets this job in.
-    pub(super) fn job(word: &'static str, detail: impl Into<String>) -> Self {
+    pub(in crate::access) fn job(word: &'static str, detail: impl Into<String>) -> Self {
         Self::new(word, Code::NotAllowed, detail)
     }
 
     /// The issuer's keys cannot be had now.
-    pub(super) fn away(detail: impl Into<String>) -> Self {
+    pub(in crate::access) fn away(detail: impl Into<String>) -> Self {
         Self::new("keys-away", Code::Busy, detail)
     }
 
-    pub(super) fn found(mut self, found: impl AsRef<str>) -> Self {
+    pub(in crate::access) fn found(mut self, found: impl AsRef<str>) -> Self {
         self.0.found = Some(shown(found.as_ref()));
         self
     }
 
-    pub(super) fn required(mut self, required: impl Into<String>) -> Self {
+    pub(in crate::access) fn required(mut self, required: impl Into<String>) -> Self {
         self.0.required = Some(required.into());
         self
     }
 
-    pub(super) fn why(mut self, why: &'static str) -> Self {
+    pub(in crate::access) fn why(mut self, why: &'static str) -> Self {
         self.0.why = Some(why);
         self
     }
 
-    pub(super) fn fix(mut self, fix: impl Into<String>) -> Self {
+    pub(in crate::access) fn fix(mut self, fix: impl Into<String>) -> Self {
         self.0.fix = Some(fix.into());
         self
     }

@@ -20,7 +20,7 @@ pub const LEEWAY: i64 = 30;
 
 /// A token whose signature was not checked.
 #[derive(Debug)]
-pub(super) struct Unverified<'a> {
+pub(in crate::access) struct Unverified<'a> {
     /// What is signed: the first two parts with the dot between them.
     pub signed: &'a str,
     /// The third part, decoded.
@@ -46,7 +46,7 @@ struct Header {
 ///
 /// # Errors
 /// It is none, or signed in a way that proves nothing.
-pub(super) fn parse(token: &str) -> Result<Unverified<'_>, Refusal> {
+pub(in crate::access) fn parse(token: &str) -> Result<Unverified<'_>, Refusal> {
     let malformed = |detail: String| {
         Refusal::token("malformed", detail)
             .required("a JSON Web Token: three parts in base64url, with dots between them")
@@ -111,7 +111,7 @@ pub(super) fn parse(token: &str) -> Result<Unverified<'_>, Refusal> {
 }
 
 /// A claim as text; numbers and truth values too.
-pub(super) fn text(claims: &Map<String, Value>, name: &str) -> Option<String> {
+pub(in crate::access) fn text(claims: &Map<String, Value>, name: &str) -> Option<String> {
     match claims.get(name)? {
         Value::String(text) => Some(text.clone()),
         Value::Bool(value) => Some(value.to_string()),
@@ -121,7 +121,10 @@ pub(super) fn text(claims: &Map<String, Value>, name: &str) -> Option<String> {
 }
 
 /// The time of a claim.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Refusal> {
+pub(in crate::access) fn time(
+    claims: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<Timestamp>, Refusal> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
@@ -144,7 +147,7 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Re
 ///
 /// # Errors
 /// It does not count now, or lives longer than is allowed.
-pub(super) fn end(
+pub(in crate::access) fn end(
     claims: &Map<String, Value>,
     now: Timestamp,
     max_seconds: u32,

@@ -82,6 +82,10 @@ async fn every_route_and_every_link_of_the_demonstration_answers() {
         }
     }
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
+        // The demonstration has no identity provider.
+        if route.path.starts_with("/sign-in/with/") {
+            continue;
+        }
         assert!(
             seen.iter().any(|path| is_of(path, route.path)),
             "nothing leads to {route:?}"

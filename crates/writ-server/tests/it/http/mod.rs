@@ -5,10 +5,13 @@ mod demo;
 mod guarded;
 mod intake;
 mod issuer;
+mod oidc;
+mod oidc_real;
 mod people;
 mod people_matrix;
 mod planted;
 mod problems;
+mod provider;
 mod token;
 mod workload;
 
