@@ -22,6 +22,7 @@ pub mod fault;
 pub mod findings;
 mod held;
 pub mod hold;
+pub mod hooks;
 mod index;
 mod item;
 pub mod jobs;

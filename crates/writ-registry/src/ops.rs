@@ -105,6 +105,16 @@ const CREATE: &[&str] = &[
         expires_at BIGINT NOT NULL,
         used_at BIGINT NOT NULL,
         revoked_at BIGINT NOT NULL)",
+    // What webhooks brought, with what was answered.
+    "CREATE TABLE IF NOT EXISTS hook_deliveries (
+        hook {text} NOT NULL,
+        id {text} NOT NULL,
+        body {text} NOT NULL,
+        answer {text} NOT NULL,
+        at BIGINT NOT NULL,
+        PRIMARY KEY (hook, id))",
+    "CREATE INDEX IF NOT EXISTS hook_deliveries_body ON hook_deliveries (hook, body)",
+    "CREATE INDEX IF NOT EXISTS hook_deliveries_at ON hook_deliveries (at)",
     "INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO NOTHING",
     "UPDATE meta SET value = '2' WHERE key = 'schema_version' AND value = '1'",
 ];
@@ -148,6 +158,11 @@ const TABLES: &[(&str, &str, &[bool])] = &[
         "SELECT id, hash, name, services, actions, created_at, expires_at, used_at, revoked_at FROM api_tokens ORDER BY id",
         "INSERT INTO api_tokens (id, hash, name, services, actions, created_at, expires_at, used_at, revoked_at) VALUES",
         &[false, false, false, false, false, true, true, true, true],
+    ),
+    (
+        "SELECT hook, id, body, answer, at FROM hook_deliveries ORDER BY hook, id",
+        "INSERT INTO hook_deliveries (hook, id, body, answer, at) VALUES",
+        &[false, false, false, false, true],
     ),
 ];
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::access::oidc::OidcSettings;
 use crate::access::workload::WorkloadSettings;
+use crate::hooks::config::{HookConfig, MAX_HOOKS};
 
 /// Where settings are read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/writ/server.toml";
@@ -36,6 +37,8 @@ pub struct Config {
     pub workload: Vec<WorkloadSettings>,
     /// Identity providers at which people sign in.
     pub oidc: Vec<OidcSettings>,
+    /// Systems that may deliver events.
+    pub webhook: Vec<HookConfig>,
 }
 
 /// Work that the server repeats; of several processes of a store one does it.
@@ -76,6 +79,8 @@ pub struct Limits {
     pub batch_items: usize,
     /// Envelopes that may wait to be recorded.
     pub intake_queue: usize,
+    /// Largest delivery of a webhook, in bytes.
+    pub hook_bytes: usize,
     /// Seconds that open requests are given when the server ends.
     pub shutdown_seconds: u64,
 }
@@ -113,6 +118,7 @@ impl Default for Config {
             log: Log::default(),
             workload: Vec::new(),
             oidc: Vec::new(),
+            webhook: Vec::new(),
         }
     }
 }
@@ -127,6 +133,7 @@ impl Default for Limits {
             batch_bytes: 32 << 20,
             batch_items: 2_000,
             intake_queue: 4_096,
+            hook_bytes: 5 << 20,
             shutdown_seconds: 20,
         }
     }
@@ -174,6 +181,14 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// Line, excerpt and cause.
+        problem: String,
+    },
+    /// A file of secrets cannot be used.
+    #[error("the secret file {} {problem}", .path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong; never holds a secret.
         problem: String,
     },
     /// A value is of the right type and cannot work.
@@ -242,6 +257,7 @@ impl Config {
             ("limits.batch_bytes", limits.batch_bytes),
             ("limits.batch_items", limits.batch_items),
             ("limits.intake_queue", limits.intake_queue),
+            ("limits.hook_bytes", limits.hook_bytes),
         ] {
             if value == 0 {
                 return refuse(key, "0 lets nothing through".to_owned());
@@ -280,6 +296,21 @@ impl Config {
                 );
             }
         }
+        if self.webhook.len() > MAX_HOOKS {
+            return refuse("webhook", format!("there are more than {MAX_HOOKS}"));
+        }
+        for (at, hook) in self.webhook.iter().enumerate() {
+            if let Err((key, problem)) = hook.check() {
+                return refuse(key, problem);
+            }
+            if self.webhook[..at]
+                .iter()
+                .any(|other| other.name == hook.name)
+            {
+                let name = hook.name.as_str();
+                return refuse("webhook.name", format!("'{name}' is there twice"));
+            }
+        }
         Ok(())
     }
 
@@ -303,7 +334,7 @@ impl Config {
     }
 }
 
-fn authority(url: &str) -> Option<&str> {
+pub(crate) fn authority(url: &str) -> Option<&str> {
     let rest = url
         .strip_prefix("https://")
         .or_else(|| url.strip_prefix("http://"))?;

@@ -14,6 +14,7 @@ mod assets;
 pub mod config;
 pub mod demo;
 mod figures;
+pub mod hooks;
 pub mod http;
 mod intake;
 mod ledger;

@@ -37,6 +37,12 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    system: &'static str,
+    result: &'static str,
+}
+
 /// What the process counts as it goes.
 #[derive(Debug)]
 pub struct Metrics {
@@ -46,6 +52,7 @@ pub struct Metrics {
     intake: Family<ResultLabels, Counter>,
     queue: Gauge,
     tokens: Family<ReasonLabels, Counter>,
+    deliveries: Family<DeliveryLabels, Counter>,
 }
 
 impl Metrics {
@@ -61,6 +68,7 @@ impl Metrics {
         });
         let intake = Family::default();
         let queue = Gauge::default();
+        let deliveries = Family::default();
         registry.register(
             "build",
             "Version of the server",
@@ -88,6 +96,11 @@ impl Metrics {
             "Tokens of programs that were refused",
             tokens.clone(),
         );
+        registry.register(
+            "webhook_deliveries",
+            "Deliveries of other systems",
+            deliveries.clone(),
+        );
         Self {
             registry,
             requests,
@@ -95,6 +108,7 @@ impl Metrics {
             intake,
             queue,
             tokens,
+            deliveries,
         }
     }
 
@@ -130,6 +144,13 @@ impl Metrics {
     /// Counts a refused token; the reasons are a fixed set of words.
     pub fn token_refused(&self, reason: &'static str) {
         self.tokens.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a delivery of another system.
+    pub fn delivered(&self, system: &'static str, result: &'static str) {
+        self.deliveries
+            .get_or_create(&DeliveryLabels { system, result })
+            .inc();
     }
 
     /// Envelopes that wait.

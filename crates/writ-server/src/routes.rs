@@ -11,7 +11,7 @@ use crate::access::{Action, Principal, forms, may};
 use crate::http::Problem;
 use crate::http::ask::RequestId;
 use crate::state::Shared;
-use crate::{api, assets, ledger, pages};
+use crate::{api, assets, hooks, ledger, pages};
 
 /// What kind of address a route is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,7 @@ routes! {
     get "/api/openapi.json" Api Public => api::openapi::get;
     get "/api/v1/evidence" Api ReadRecords => api::evidence::list;
     post "/api/v1/evidence" Api RecordEvidence => api::intake::record;
+    post "/api/v1/hooks/{name}" Api DeliverEvents => hooks::deliver;
     get "/api/v1/evidence/{id}" Api ReadRecords => api::evidence::one;
     get "/api/v1/evidence/{id}/envelope" Api ReadRecords => api::evidence::envelope;
     get "/api/v1/evidence/{id}/receipt" Api ReadRecords => api::evidence::receipt;

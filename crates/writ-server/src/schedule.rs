@@ -20,6 +20,9 @@ const RENEW: Duration = Duration::from_secs(40);
 /// When a job that failed is tried again.
 const RETRY: Span = Span::from_secs(900);
 
+/// How long deliveries of webhooks are remembered.
+const KEPT: Span = Span::from_secs(90 * 86_400);
+
 /// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
@@ -27,11 +30,13 @@ pub enum Job {
     Verify,
     /// Complete the locks of what was recorded.
     Locks,
+    /// Forget deliveries of webhooks that are older than anybody repeats.
+    Deliveries,
 }
 
 impl Job {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Verify, Self::Locks];
+    pub const ALL: [Self; 3] = [Self::Verify, Self::Locks, Self::Deliveries];
 
     /// The name of its row.
     #[must_use]
@@ -39,6 +44,7 @@ impl Job {
         match self {
             Self::Verify => "verify",
             Self::Locks => "locks",
+            Self::Deliveries => "deliveries",
         }
     }
 
@@ -48,6 +54,7 @@ impl Job {
         match self {
             Self::Verify => "verify ledger, locker and index, and record it",
             Self::Locks => "complete the locks of recorded evidence",
+            Self::Deliveries => "forget deliveries of webhooks after 90 days",
         }
     }
 }
@@ -58,6 +65,8 @@ fn every(app: &Shared, job: Job) -> Option<Span> {
         Job::Verify => app.config.schedule.verify_hours,
         // A bucket's first lock is a day.
         Job::Locks => 1,
+        Job::Deliveries if app.config.webhook.is_empty() => 0,
+        Job::Deliveries => 24,
     };
     let hours = i64::from(hours);
     (hours > 0 && !app.demo && app.config.schedule.enabled).then(|| Span::from_secs(hours * 3600))
@@ -152,6 +161,13 @@ async fn work(app: &Shared, job: Job) -> Result<String, String> {
             Ok(entries) => Ok(format!("{entries} entries looked at")),
             Err(error) => Err(chain(&error)),
         },
+        Job::Deliveries => {
+            let before = app.store.now().plus(Span::from_secs(-KEPT.secs()));
+            match app.store.forget_hook_deliveries(before).await {
+                Ok(forgotten) => Ok(format!("{forgotten} deliveries forgotten")),
+                Err(error) => Err(chain(&error)),
+            }
+        }
     }
 }
 

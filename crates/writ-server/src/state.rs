@@ -15,6 +15,7 @@ use crate::access::workload::Workloads;
 use crate::access::{People, Principal, Via};
 use crate::config::Config;
 use crate::figures::waiting::Waiting;
+use crate::hooks::Hooks;
 use crate::http::repeated::Repeated;
 use crate::metrics::Metrics;
 use crate::serve::ServeError;
@@ -49,6 +50,8 @@ pub struct App {
     pub people: People,
     /// Identity providers.
     pub(crate) providers: Providers,
+    /// Systems that may deliver events.
+    pub hooks: Hooks,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// When the server began.
@@ -119,6 +122,7 @@ impl App {
         };
         let people = People::new(&store).await?;
         let providers = Providers::new(&config.oidc, &store)?;
+        let hooks = Hooks::read(&config.webhook)?;
         let head = newest_head(&store).await?;
         let workloads = Workloads::new(&config.workload, &store)?;
         let (intake, work) = crate::intake::Queue::new(&config.limits);
@@ -130,6 +134,7 @@ impl App {
             operator,
             people,
             providers,
+            hooks,
             metrics: Metrics::new(),
             began: Instant::now(),
             head: watch::Sender::new(head),

@@ -32,6 +32,9 @@ pub struct CodeReview {
     /// Tree of the merge commit: equal trees survive squash and rebase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_tree: Option<String>,
+    /// The commit by which the change came into its branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge_commit: Option<String>,
     /// Authors, committers and co-authors of every commit of the range.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<PrincipalId>,

@@ -10,6 +10,7 @@ mod exemptions;
 mod fault_loop;
 mod faults;
 mod hold;
+mod hooks;
 mod jobs;
 mod keep;
 mod keys;

@@ -18,6 +18,12 @@ macro_rules! actions {
                 match self { $(Self::$variant => $word),+ }
             }
 
+            /// Whether no role is asked for: open to all, or proven in another way.
+            #[must_use]
+            pub const fn is_open(self) -> bool {
+                matches!(self, Self::Public | Self::DeliverEvents)
+            }
+
             /// What it means.
             #[must_use]
             pub const fn about(self) -> &'static str {
@@ -40,6 +46,7 @@ actions! {
     ReadLedger = "read-ledger": "Read the ledger's checkpoint, tiles and proofs.",
     ReadEntries = "read-entries": "Read whole ledger entries of all services.",
     RecordEvidence = "record-evidence": "Hand in signed evidence.",
+    DeliverEvents = "deliver-events": "Deliver events to a webhook, proven by its secret and not by a role.",
     Decide = "decide": "Ask the gate for a decision.",
     ReadServer = "read-server": "Read the state of the server.",
     ReadMetrics = "read-metrics": "Read the server's figures.",

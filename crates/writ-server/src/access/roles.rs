@@ -4,14 +4,16 @@ use writ_model::Role;
 
 use super::Action;
 
-/// The roles that may do something. [`Action::Public`] needs none.
+/// The roles that may do something. What [`Action::is_open`] needs none.
 #[must_use]
 pub const fn allowed(action: Action) -> &'static [Role] {
     use Role::{Auditor, Compliance, Developer, Operator, Reviewer, Service};
     match action {
-        Action::Public | Action::ReadRecords | Action::ReadControls | Action::ReadLedger => {
-            &Role::ALL
-        }
+        Action::Public
+        | Action::DeliverEvents
+        | Action::ReadRecords
+        | Action::ReadControls
+        | Action::ReadLedger => &Role::ALL,
         Action::ReadEntries => &[Compliance, Auditor, Operator],
         Action::RecordEvidence => &[Developer, Operator, Service],
         Action::Decide => &[Developer, Operator, Service],
@@ -68,10 +70,7 @@ mod tests {
             names.join(" | "),
             "---|".repeat(Role::ALL.len())
         );
-        for action in Action::ALL
-            .iter()
-            .filter(|action| **action != Action::Public)
-        {
+        for action in Action::ALL.iter().filter(|action| !action.is_open()) {
             let cells = Role::ALL.map(|role| {
                 let yes = allowed(*action).contains(&role);
                 if yes { "yes" } else { "" }

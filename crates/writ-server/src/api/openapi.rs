@@ -30,6 +30,7 @@ use super::posture::PostureQuery;
 use super::workload::{BoundKey, NewKey};
 use super::{AtQuery, Part, ReleasesQuery};
 use crate::figures::posture::Posture;
+use crate::hooks::{Answer, STRUCTURED};
 use crate::http::{Code, Problem, etag};
 use crate::ledger::None as NoQuery;
 
@@ -143,6 +144,33 @@ const OPERATIONS: &[Operation] = &[
             Code::TooMany,
             Code::Refused,
             Code::Conflict,
+            Code::CrossSite,
+            Code::NotAllowed,
+            Code::Busy,
+            Code::Store,
+        ],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/hooks/{name}",
+        id: "deliver",
+        about: "Deliver what happened in another system, proven by the webhook's secret",
+        query: whole::<NoQuery>,
+        body: Some(&[(JSON, anything), (STRUCTURED, anything)]),
+        answers: &[
+            (200, JSON, of::<Answer>),
+            (201, JSON, of::<Answer>),
+            (202, JSON, of::<Answer>),
+        ],
+        refusals: &[
+            Code::Query,
+            Code::Body,
+            Code::MediaType,
+            Code::TooLarge,
+            Code::Signature,
+            Code::NotFound,
+            Code::Conflict,
+            Code::Refused,
             Code::CrossSite,
             Code::NotAllowed,
             Code::Busy,
@@ -343,6 +371,10 @@ const OPERATIONS: &[Operation] = &[
         Stats
     ),
 ];
+
+fn anything(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({"type": "object", "description": "What the system documents for its webhooks."})
+}
 
 fn one_or_many(generator: &mut SchemaGenerator) -> Schema {
     let one = generator.subschema_for::<Receipt>();

@@ -264,6 +264,7 @@ pub fn review(world: &World, change: &Change, at: Timestamp) -> Result<Made, Dem
         },
         reviewed_tree: Some(change.tree.clone()),
         merged_tree: Some(change.tree.clone()),
+        merge_commit: None,
         merged_by: Some(world.reviewer(&change.key("review"))),
         reviews: vec![Review {
             reviewer: world.reviewer(&change.key("review")),

@@ -63,6 +63,7 @@ codes! {
     SignIn = "sign-in", UNAUTHORIZED, "Somebody who is known here may do this";
     NotSignedIn = "not-signed-in", FORBIDDEN, "You are not signed in";
     ProviderAway = "provider-away", BAD_GATEWAY, "The identity provider does not do its part";
+    Signature = "signature", UNAUTHORIZED, "The delivery does not prove who sent it";
     People = "people", UNPROCESSABLE_ENTITY, "This cannot be done with people and their roles";
     OtherProfile = "other-profile", CONFLICT, "Another profile binds this service in this environment";
     Unbound = "unbound", CONFLICT, "No profile binds this service in this environment";

@@ -3,6 +3,7 @@
 mod decide;
 mod demo;
 mod guarded;
+mod hooks;
 mod intake;
 mod issuer;
 mod oidc;

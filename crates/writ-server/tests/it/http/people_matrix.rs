@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use writ_model::Role;
-use writ_server::access::{Action, roles};
+use writ_server::access::roles;
 use writ_server::routes::ROUTES;
 
 use super::guarded::{Guarded, PASSWORD, cookie};
@@ -51,7 +51,7 @@ async fn every_role_on_every_route() {
             };
             let what = format!("{route:?} by {role:?}: {status} {text}");
             let expected = match role {
-                _ if route.action == Action::Public => "in",
+                _ if route.action.is_open() => "in",
                 None => "sign-in",
                 Some(role) if roles::allowed(route.action).contains(role) => "in",
                 Some(_) => "not-allowed",

@@ -1,0 +1,160 @@
+//! Deliveries of webhooks, remembered in *ops*: an id brings one body, and what came before is answered as
+//! it was answered then.
+
+use writ_model::{Digest, PrincipalId, Timestamp};
+
+use crate::db::{Row, sql};
+use crate::error::{RegistryError, Result};
+use crate::ops::{Ops, pseudonym};
+use crate::store::Store;
+
+/// Longest id of a delivery, in bytes.
+pub const MAX_DELIVERY: usize = 255;
+
+/// Longest answer that is kept, in bytes.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// A delivery that came before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id, as the other system gave it.
+    pub id: String,
+    /// Digest of its body.
+    pub body: Digest,
+    /// What was answered.
+    pub answer: String,
+    /// When it came first.
+    pub at: Timestamp,
+}
+
+impl Store {
+    /// The delivery of this webhook that came under this id; with `by_body` also one with this body under
+    /// another id, for systems that do not sign the id.
+    ///
+    /// # Errors
+    /// *ops* cannot be read.
+    pub async fn hook_delivery(
+        &self,
+        hook: &str,
+        id: &str,
+        body: Digest,
+        by_body: bool,
+    ) -> Result<Option<Delivery>> {
+        self.hooks_ops()?
+            .hook_delivery(hook, id, body, by_body)
+            .await
+    }
+
+    /// Remembers a delivery with its answer; the first one under an id stays.
+    ///
+    /// # Errors
+    /// The id or the answer is too long, or *ops* cannot be written.
+    pub async fn keep_hook_delivery(
+        &self,
+        hook: &str,
+        id: &str,
+        body: Digest,
+        answer: &str,
+    ) -> Result<()> {
+        self.writable()?;
+        if id.is_empty() || id.len() > MAX_DELIVERY || answer.len() > MAX_ANSWER {
+            return Err(RegistryError::refused(
+                0,
+                "the id of a delivery or its answer is too long",
+            ));
+        }
+        self.hooks_ops()?
+            .keep_hook_delivery(hook, id, body, answer, self.now())
+            .await
+    }
+
+    /// Forgets deliveries that came before `before`; how many.
+    ///
+    /// # Errors
+    /// *ops* cannot be written.
+    pub async fn forget_hook_deliveries(&self, before: Timestamp) -> Result<u64> {
+        self.writable()?;
+        self.hooks_ops()?.forget_hook_deliveries(before).await
+    }
+
+    /// The pseudonym of an account of another system, such as `github` and `octocat`: a keyed hash, always the
+    /// same for the same account. Its name is not kept anywhere.
+    ///
+    /// # Errors
+    /// The key of accounts cannot be read.
+    pub fn outside_principal(&self, system: &str, account: &str) -> Result<PrincipalId> {
+        let account = account.trim().to_lowercase();
+        Ok(pseudonym(&self.trust.accounts_key()?, system, &account))
+    }
+
+    fn hooks_ops(&self) -> Result<&Ops> {
+        self.ops
+            .as_ref()
+            .ok_or_else(|| RegistryError::refused(0, "this store was opened without its ops part"))
+    }
+}
+
+impl Ops {
+    async fn hook_delivery(
+        &self,
+        hook: &str,
+        id: &str,
+        body: Digest,
+        by_body: bool,
+    ) -> Result<Option<Delivery>> {
+        let read = |row: &Row| {
+            let body: &str = row.try_get(1)?;
+            Ok(Delivery {
+                id: row.try_get(0)?,
+                body: body.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
+                answer: row.try_get(2)?,
+                at: Timestamp::from_micros(row.try_get(3)?),
+            })
+        };
+        let by_id = sql("SELECT id, body, answer, at FROM hook_deliveries
+             WHERE hook = $1 AND id = $2")
+        .bind(hook)
+        .bind(id);
+        let row = self.db().fetch_optional(by_id).await;
+        let found = row
+            .and_then(|row| row.as_ref().map(read).transpose())
+            .map_err(|e| self.failed(e))?;
+        if found.is_some() || !by_body {
+            return Ok(found);
+        }
+        let same = sql("SELECT id, body, answer, at FROM hook_deliveries
+             WHERE hook = $1 AND body = $2 ORDER BY at, id LIMIT 1")
+        .bind(hook)
+        .bind(body.to_hex());
+        let row = self.db().fetch_optional(same).await;
+        row.and_then(|row| row.as_ref().map(read).transpose())
+            .map_err(|e| self.failed(e))
+    }
+
+    async fn keep_hook_delivery(
+        &self,
+        hook: &str,
+        id: &str,
+        body: Digest,
+        answer: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let keep = sql(
+            "INSERT INTO hook_deliveries (hook, id, body, answer, at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (hook, id) DO NOTHING",
+        );
+        let keep = keep
+            .bind(hook)
+            .bind(id)
+            .bind(body.to_hex())
+            .bind(answer)
+            .bind(now.micros());
+        self.db().execute(keep).await.map_err(|e| self.failed(e))?;
+        Ok(())
+    }
+
+    async fn forget_hook_deliveries(&self, before: Timestamp) -> Result<u64> {
+        let forget = sql("DELETE FROM hook_deliveries WHERE at < $1").bind(before.micros());
+        self.db().execute(forget).await.map_err(|e| self.failed(e))
+    }
+}
