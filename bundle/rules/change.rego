@@ -8,6 +8,12 @@ person(account) := object.get(object.get(input.people, account, {}), "person", a
 
 machine(account) if input.people[account].machine == true
 
+# Whose account it is, an approved binding says. One that is bound to nobody may be anybody's.
+known(account) if {
+	facts := input.people[account]
+	object.get(facts, "unresolved", false) == false
+}
+
 # Everybody who wrote, committed or co-wrote any commit of the change.
 authors := {person(p) | some p in input.run.authors}
 
@@ -19,13 +25,27 @@ authors_doubt := "the run names no author" if {
 	count(authors) == 0
 }
 
+authors_doubt := sprintf("%s to nobody known: %s", [
+	lib.count_of(count(strangers), "account of an author belongs", "accounts of authors belong"),
+	concat(", ", sort(strangers)),
+]) if {
+	not input.run.shallow
+	count(strangers) > 0
+}
+
+strangers := {account | some account in input.run.authors; not known(account)}
+
 doubtful := {
 	"state": "error",
 	"code": "authors-unknown",
 	"title": "Cannot tell who wrote the change",
 	"found": [authors_doubt],
-	"fix": ["Fetch the whole history of the change, then: writ run"],
+	"fix": [authors_fix],
 }
+
+authors_fix := "Bind each account to its person: writ server people bind" if count(strangers) > 0
+
+authors_fix := "Fetch the whole history of the change, then: writ run" if count(strangers) == 0
 
 # METADATA
 # title: The change has an approved request
@@ -84,10 +104,24 @@ reviewed_by_other := {
 	"state": "fail",
 	"code": "author-reviewed",
 	"title": "The only reviewer is an author of the change",
-	"found": [sprintf("reviewed by %s, who wrote part of the change", [concat(", ", approving_reviewers)])],
+	"found": [sprintf("reviewed by %s, who wrote part of the change", [concat(", ", reviewing_authors)])],
 } if {
 	not authors_doubt
 	count(independent_reviewers) == 0
+	count(reviewing_authors) > 0
+	count(objections) == 0
+}
+
+reviewed_by_other := {
+	"state": "error",
+	"code": "reviewer-unknown",
+	"title": "Cannot tell who reviewed the change",
+	"found": [sprintf("reviewed by %s, an account that belongs to nobody known", [concat(", ", approving_reviewers)])],
+	"fix": ["Bind the account to its person: writ server people bind"],
+} if {
+	not authors_doubt
+	count(independent_reviewers) == 0
+	count(reviewing_authors) == 0
 	count(approving_reviewers) > 0
 	count(objections) == 0
 }
@@ -135,7 +169,15 @@ approving_reviewers := sort({who | some who in reviewers; last_said(who) == "app
 
 objections := sort({who | some who in reviewers; last_said(who) == "changes-requested"})
 
-independent_reviewers := sort({p | some p in approving_reviewers; not p in authors})
+reviewing_authors := sort({p | some p in approving_reviewers; p in authors})
+
+independent_reviewers := sort({p |
+	some r in reviews
+	known(r.reviewer)
+	p := person(r.reviewer)
+	p in approving_reviewers
+	not p in authors
+})
 
 # METADATA
 # title: The required role approved this digest for this environment
@@ -154,6 +196,13 @@ approved := {
 	"required": approvals_line,
 } if count(rejecters) > 0
 
+# Who wrote the change must be known before anybody's yes is somebody else's.
+approved := doubtful if {
+	count(rejecters) == 0
+	count(approvals) > 0
+	authors_doubt
+}
+
 approved := {
 	"state": "pass",
 	"title": sprintf("Approved by %s", [concat(", ", counted)]),
@@ -161,6 +210,7 @@ approved := {
 	"required": approvals_line,
 } if {
 	count(rejecters) == 0
+	not authors_doubt
 	count(counted) >= wanted.count
 }
 
@@ -175,7 +225,13 @@ approved := {
 	"required": approvals_line,
 } if {
 	count(rejecters) == 0
+	not doubtful_approval
 	count(counted) < wanted.count
+}
+
+doubtful_approval if {
+	authors_doubt
+	count(approvals) > 0
 }
 
 wanted := object.get(input.floor, "approvals", null) if input.floor.approvals != null
@@ -203,8 +259,15 @@ reason(a) := "wrote part of the change" if {
 	person(a.facts.by.principal) in authors
 }
 
+reason(a) := "the account belongs to nobody known" if {
+	not machine(a.facts.by.principal)
+	not person(a.facts.by.principal) in authors
+	not known(a.facts.by.principal)
+}
+
 reason(a) := sprintf("does not hold role %s", [wanted.role]) if {
 	not machine(a.facts.by.principal)
+	known(a.facts.by.principal)
 	not person(a.facts.by.principal) in authors
 	not holds(a.facts.by.principal)
 }
@@ -212,6 +275,7 @@ reason(a) := sprintf("does not hold role %s", [wanted.role]) if {
 reason(a) := sprintf("proven only by %s", [a.facts.by.assurance]) if {
 	not machine(a.facts.by.principal)
 	not person(a.facts.by.principal) in authors
+	known(a.facts.by.principal)
 	holds(a.facts.by.principal)
 	not sure(a)
 }
@@ -238,6 +302,7 @@ reason(a) := "" if {
 
 eligible(a) if {
 	not machine(a.facts.by.principal)
+	known(a.facts.by.principal)
 	not person(a.facts.by.principal) in authors
 	holds(a.facts.by.principal)
 }
@@ -384,6 +449,8 @@ reviewed(item) if {
 	some review in input.evidence["break-glass"]
 	review.facts.form == "review"
 	review.facts.opening == item.id
+	known(review.facts.by.principal)
+	known(item.facts.by.principal)
 	person(review.facts.by.principal) != person(item.facts.by.principal)
 }
 

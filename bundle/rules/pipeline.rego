@@ -6,6 +6,12 @@ import rego.v1
 
 person(account) := object.get(object.get(input.people, account, {}), "person", account)
 
+# Whose account it is, an approved binding says. One that is bound to nobody may be anybody's.
+known(account) if {
+	facts := input.people[account]
+	object.get(facts, "unresolved", false) == false
+}
+
 # METADATA
 # title: The pipeline definition is approved and nothing goes round it
 # description: The digest that ran must be approved by somebody other than its author; inline scripts, unpinned includes and deploy jobs outside Writ are ways round.
@@ -57,6 +63,8 @@ approvers := {who |
 	not endswith(a.predicate, ":rejection:v1")
 	not a.lapsed
 	not input.people[a.facts.by.principal].machine
+	known(a.facts.by.principal)
+	known(definition.author)
 	who := person(a.facts.by.principal)
 	who != person(definition.author)
 }

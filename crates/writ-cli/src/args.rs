@@ -30,7 +30,10 @@ pub use key::{ImportArgs, KeyCommand, KeySource, NewArgs, RotateArgs};
 pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs};
 pub use search::SearchArgs;
 pub use serve::ServeArgs;
-pub use server::{AccountCommand, BackupArgs, RestoreArgs, ServerCommand, TokenArgs, TokenCommand};
+pub use server::{
+    AccountCommand, BackupArgs, BindArgs, PeopleCommand, RestoreArgs, ServerCommand, TokenArgs,
+    TokenCommand,
+};
 pub use spool::{SpoolCommand, SpoolPlace};
 pub use tool::ToolCommand;
 pub use verify::VerifyArgs;

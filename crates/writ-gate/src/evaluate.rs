@@ -26,6 +26,7 @@ use crate::inputs::{FindingsSource, Inputs};
 use crate::manifest::{
     EvidencePointer, Manifest, ReplayError, ReplayLoader, decision_payload, replay,
 };
+use crate::people;
 use crate::source::BundleSource;
 use crate::vsa::{WritError, WritTerms, writ};
 
@@ -146,6 +147,7 @@ pub async fn evaluate(
             None,
         )
         .await?;
+    let bindings = people::facts(store, &release.service, &set.items, set.ledger.size).await?;
     let inputs = Inputs {
         service: release.service.clone(),
         environment: release.environment.clone(),
@@ -155,7 +157,7 @@ pub async fn evaluate(
         ledger: set.ledger,
         evidence: set.items,
         first_seen: set.first_seen,
-        bindings: BTreeMap::new(),
+        bindings,
         strict: options.strict,
     };
     let findings = LockerFindings::of(store);

@@ -141,7 +141,12 @@ pub(crate) fn live(inputs: &Inputs, floor: &Floor, control: &Control) -> Vec<Liv
                 && here
                 && !ended.contains(&grant.request)
                 && expires_at > inputs.as_of
-                && !same_person(inputs, &request.requested_by.principal, &grant.by.principal)
+                && !same_person(
+                    inputs,
+                    floor,
+                    &request.requested_by.principal,
+                    &grant.by.principal,
+                )
                 && may_grant(inputs, floor, &grant.by, by);
             in_force.then(|| Live {
                 id: item.id,
@@ -162,9 +167,15 @@ fn parse(item: &EvidenceItem) -> Option<Step> {
     serde_json::from_value(serde_json::Value::Object(map)).ok()
 }
 
-/// Whether two accounts belong to one person, as far as the approved bindings say.
-fn same_person(inputs: &Inputs, a: &PrincipalId, b: &PrincipalId) -> bool {
-    person(inputs, a) == person(inputs, b)
+/// Whether two accounts may belong to one person. Above the floor `local-user` an account that is
+/// bound to nobody may be anybody's.
+fn same_person(inputs: &Inputs, floor: &Floor, a: &PrincipalId, b: &PrincipalId) -> bool {
+    let bound = |account| {
+        let known = inputs.bindings.get(account);
+        known.is_some_and(|facts| !facts.unresolved)
+    };
+    let strangers = floor.assurance != Assurance::LocalUser && !(bound(a) && bound(b));
+    strangers || person(inputs, a) == person(inputs, b)
 }
 
 fn person<'a>(inputs: &'a Inputs, account: &'a PrincipalId) -> &'a PrincipalId {

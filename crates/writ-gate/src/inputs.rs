@@ -23,6 +23,9 @@ pub struct PrincipalFacts {
     /// The person behind this account, where several accounts belong to one person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PrincipalId>,
+    /// Holds a role, but no binding says whose account it is: it never counts as somebody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unresolved: bool,
 }
 
 /// Inputs of a decision. Pure data: the same inputs and bundle give the same decision bytes.

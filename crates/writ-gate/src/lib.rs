@@ -22,6 +22,7 @@ mod judge;
 mod lint;
 mod manifest;
 mod message;
+mod people;
 mod profile;
 mod rule;
 mod rule_input;

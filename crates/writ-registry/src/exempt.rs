@@ -70,6 +70,18 @@ impl Store {
         ask: ExemptionAsk,
         requester: &PrincipalId,
     ) -> Result<(ExemptionRow, Recorded)> {
+        self.request_exemption_as(ask, &local(requester)).await
+    }
+
+    /// As [`Store::request_exemption`], by somebody who signed in as their assurance says.
+    ///
+    /// # Errors
+    /// As [`Store::request_exemption`].
+    pub async fn request_exemption_as(
+        &self,
+        ask: ExemptionAsk,
+        requester: &Actor,
+    ) -> Result<(ExemptionRow, Recorded)> {
         let request = ExemptionRequest {
             service: ask.service.clone(),
             environments: ask.environments,
@@ -79,7 +91,7 @@ impl Store {
             reason: ask.reason,
             compensating: ask.compensating,
             ticket: ask.ticket,
-            requested_by: local(requester),
+            requested_by: requester.clone(),
             expires_at: ask.expires_at,
             observed_at: self.now(),
         };
@@ -104,6 +116,21 @@ impl Store {
         reply: ExemptionReply,
         person: &PrincipalId,
     ) -> Result<(ExemptionRow, Recorded)> {
+        self.answer_exemption_as(number, reply, &local(person))
+            .await
+    }
+
+    /// As [`Store::answer_exemption`], by somebody who signed in as their assurance says. An account
+    /// of the same person, as bindings say, is the same person.
+    ///
+    /// # Errors
+    /// As [`Store::answer_exemption`].
+    pub async fn answer_exemption_as(
+        &self,
+        number: &str,
+        reply: ExemptionReply,
+        actor: &Actor,
+    ) -> Result<(ExemptionRow, Recorded)> {
         let row = self.exemption(number).await?;
         let refused = |reason: String| RegistryError::Exemption {
             number: row.human(),
@@ -114,8 +141,13 @@ impl Store {
             ExemptionReply::Deny { .. } => "denied",
             ExemptionReply::Revoke { .. } => "revoked",
         };
-        may_answer(row.state.word(), &row.requester.0, word, &person.0).map_err(refused)?;
-        let (by, request, observed_at) = (local(person), row.id, self.now());
+        let bindings = self.bindings(None).await?;
+        let (asked, answers) = (
+            bindings.person(&row.requester),
+            bindings.person(&actor.principal),
+        );
+        may_answer(row.state.word(), &asked.0, word, &answers.0).map_err(refused)?;
+        let (by, request, observed_at) = (actor.clone(), row.id, self.now());
         let exemption = match reply {
             ExemptionReply::Grant { expires_at, reason } => {
                 let asked = row.expires_at.unwrap_or(observed_at);

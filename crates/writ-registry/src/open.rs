@@ -112,6 +112,7 @@ impl Store {
             home,
             index: RwLock::new(index),
             bound: Mutex::default(),
+            people: Mutex::default(),
             settled: AtomicU64::new(0),
             reached: AtomicU64::new(0),
             ops,

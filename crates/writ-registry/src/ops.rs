@@ -115,8 +115,21 @@ const CREATE: &[&str] = &[
         PRIMARY KEY (hook, id))",
     "CREATE INDEX IF NOT EXISTS hook_deliveries_body ON hook_deliveries (hook, body)",
     "CREATE INDEX IF NOT EXISTS hook_deliveries_at ON hook_deliveries (at)",
+    // Since version 3. People and machines as lists name them, and the names of their accounts.
+    "CREATE TABLE IF NOT EXISTS persons (
+        id {text} NOT NULL PRIMARY KEY,
+        key {text} NOT NULL,
+        name {text} NOT NULL,
+        machine BIGINT NOT NULL,
+        listed BIGINT NOT NULL,
+        added_at BIGINT NOT NULL,
+        disabled_at BIGINT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS aliases (
+        pseudonym {text} NOT NULL PRIMARY KEY,
+        alias {text} NOT NULL,
+        person {text} NOT NULL)",
     "INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO NOTHING",
-    "UPDATE meta SET value = '2' WHERE key = 'schema_version' AND value = '1'",
+    "UPDATE meta SET value = '3' WHERE key = 'schema_version' AND value IN ('1', '2')",
 ];
 
 /// What a copy takes: every table, and which of its columns are numbers. Not sessions: a restored
@@ -138,6 +151,16 @@ const TABLES: &[(&str, &str, &[bool])] = &[
         "SELECT issuer, subject, name, pseudonym, linked_at, used_at FROM account_links ORDER BY issuer, subject",
         "INSERT INTO account_links (issuer, subject, name, pseudonym, linked_at, used_at) VALUES",
         &[false, false, false, false, true, true],
+    ),
+    (
+        "SELECT id, key, name, machine, listed, added_at, disabled_at FROM persons ORDER BY id",
+        "INSERT INTO persons (id, key, name, machine, listed, added_at, disabled_at) VALUES",
+        &[false, false, false, true, true, true, true],
+    ),
+    (
+        "SELECT pseudonym, alias, person FROM aliases ORDER BY pseudonym",
+        "INSERT INTO aliases (pseudonym, alias, person) VALUES",
+        &[false, false, false],
     ),
     (
         "SELECT origin, size, root, note, held_at FROM held_checkpoints ORDER BY origin, size, root",

@@ -21,6 +21,7 @@ use writ_locker::Locker;
 use writ_model::Timestamp;
 
 use crate::config::StoreConfig;
+use crate::directory::identity::PeopleBook;
 use crate::door::Door;
 use crate::error::{RegistryError, Result};
 use crate::index::Index;
@@ -193,6 +194,8 @@ pub struct Store {
     pub(crate) index: RwLock<Index>,
     /// Which profiles bind which service, as far as it was read.
     pub(crate) bound: Mutex<Bound>,
+    /// Who is whom and may what, as far as it was read.
+    pub(crate) people: Mutex<PeopleBook>,
     /// The ledger size up to which all blobs are known to be locked for their time.
     pub(crate) settled: AtomicU64,
     /// Ledger size that this process knows to be in the index.

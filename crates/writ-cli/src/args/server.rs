@@ -44,6 +44,90 @@ pub enum ServerCommand {
     /// People who may sign in: accounts, passwords, roles.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Who is whom: people, their accounts elsewhere, teams and machines.
+    #[command(subcommand)]
+    People(PeopleCommand),
+}
+
+/// `writ server people …`
+#[derive(Debug, Subcommand)]
+pub enum PeopleCommand {
+    /// Take a list of people over: SCIM, JSON or CSV; all of it or nothing.
+    #[command(
+        after_help = "Examples:\n  writ server people import people.json --dry-run\n  writ server people import scim.json --identity ada\n  writ server people import - < people.csv"
+    )]
+    Import {
+        /// The list; `-` reads standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Show what would change, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List people with their accounts and teams, and the bindings that wait.
+    #[command(
+        after_help = "Examples:\n  writ server people list\n  writ server people list -f json"
+    )]
+    List,
+    /// Show one person, or what is known about an account.
+    #[command(
+        after_help = "Examples:\n  writ server people show u-1042\n  writ server people show mail:ada@example.org\n  writ server people show p_5f0c2e8a9d3b4c7e"
+    )]
+    Show {
+        /// Id of a person, a pseudonym, or an account as KIND:NAME.
+        #[arg(value_name = "WHO", value_parser = NonEmptyStringValueParser::new())]
+        who: String,
+    },
+    /// Propose that accounts belong to a person; somebody else approves.
+    #[command(
+        after_help = "Examples:\n  writ server people bind ada mail:ada@example.org gitlab:ada --identity olga\n  writ server people bind ada local:ada --name \"Ada Lovelace\""
+    )]
+    Bind(BindArgs),
+    /// Propose that accounts belong to a machine: nothing that it says is a person's act.
+    #[command(
+        after_help = "Examples:\n  writ server people bot renovate gitlab:renovate mail:renovate@example.org"
+    )]
+    Bot(BindArgs),
+    /// Propose that accounts belong to nobody.
+    #[command(after_help = "Examples:\n  writ server people unbind gitlab:ada")]
+    Unbind {
+        /// Accounts as KIND:NAME, or their pseudonyms.
+        #[arg(value_name = "ACCOUNT", required = true, value_parser = NonEmptyStringValueParser::new())]
+        accounts: Vec<String>,
+    },
+    /// Approve bindings that somebody else proposed.
+    #[command(after_help = "Examples:\n  writ server people approve 4f2a9c1e8b --identity cleo")]
+    Approve {
+        /// The proposal: its digest, or the beginning of it.
+        #[arg(value_name = "PROPOSAL", value_parser = NonEmptyStringValueParser::new())]
+        proposal: String,
+    },
+    /// Reject bindings that somebody else proposed.
+    #[command(
+        after_help = "Examples:\n  writ server people reject 4f2a9c1e8b --identity cleo --reason \"this is another Ada\""
+    )]
+    Reject {
+        /// The proposal: its digest, or the beginning of it.
+        #[arg(value_name = "PROPOSAL", value_parser = NonEmptyStringValueParser::new())]
+        proposal: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+        reason: String,
+    },
+}
+
+/// `writ server people bind` and `bot`
+#[derive(Debug, Args)]
+pub struct BindArgs {
+    /// Id of the person or machine; made when there is none.
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub id: String,
+    /// Accounts as KIND:NAME: mail, local, gitlab, github, oidc.
+    #[arg(value_name = "ACCOUNT", required = true, value_parser = NonEmptyStringValueParser::new())]
+    pub accounts: Vec<String>,
+    /// Name for screens; never in the ledger.
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    pub name: Option<String>,
 }
 
 /// `writ server account …`

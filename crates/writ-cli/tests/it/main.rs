@@ -15,6 +15,7 @@ mod hold;
 mod key;
 mod ledger;
 mod locker;
+mod people;
 mod reindex;
 mod sandbox;
 mod scale_out;

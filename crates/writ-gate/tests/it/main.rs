@@ -3,4 +3,5 @@
 
 mod broken;
 mod decisions;
+mod people;
 mod shipped;

@@ -2,19 +2,24 @@
 //!
 //! Accounts and sessions are no evidence: they lie in the ops schema. Which principal has which
 //! role is evidence: every grant and every withdrawal is an entry of the ledger
-//! ([`Store::change_role`]), and roles are read back from there ([`RoleBook`]).
+//! ([`Store::change_role`]), and roles are read back from there ([`RoleBook`]). The same holds for
+//! which account is whose ([`identity`]).
 
 mod accounts;
+mod alias;
 mod duties;
+pub mod identity;
 mod links;
 mod password;
 mod roles;
+pub mod roster;
 mod sealed;
 mod sessions;
 mod sign_in;
 mod totp;
 
 pub use accounts::{Account, MAX_LOGIN};
+pub use alias::{AccountRef, Alias, AliasKind, MAX_ALIAS, PrincipalKey};
 pub use duties::{Duty, TOXIC, conflict};
 pub use links::{ATTEMPT_LIFE, Attempt, Link, MAX_ISSUER, MAX_SUBJECT, Subject};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD};

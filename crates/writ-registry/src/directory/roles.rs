@@ -60,6 +60,17 @@ pub struct RoleBook {
     next: u64,
     seals: HashSet<String>,
     held: BTreeMap<PrincipalId, BTreeSet<Grant>>,
+    /// Every change, in the order of the ledger.
+    changes: Vec<Changed>,
+}
+
+/// A change of a role, and the entry that says it.
+#[derive(Debug, Clone)]
+struct Changed {
+    index: u64,
+    principal: PrincipalId,
+    grant: Grant,
+    granted: bool,
 }
 
 impl RoleBook {
@@ -78,15 +89,50 @@ impl RoleBook {
         self.seals.is_empty()
     }
 
-    fn apply(&mut self, content: Content) {
+    /// The roles of a principal as the entries below a ledger size say.
+    #[must_use]
+    pub fn of_at(&self, principal: &PrincipalId, size: u64) -> Vec<Grant> {
+        if self.changes.last().is_none_or(|last| last.index < size) {
+            return self.of(principal);
+        }
+        let mut held = BTreeSet::new();
+        let before = self.changes.iter().take_while(|change| change.index < size);
+        for change in before.filter(|change| change.principal == *principal) {
+            match change.granted {
+                true => held.insert(change.grant.clone()),
+                false => held.remove(&change.grant),
+            };
+        }
+        held.into_iter().collect()
+    }
+
+    /// Everybody who ever held one of these roles for all services, also if they lost it since.
+    pub(crate) fn ever<'a>(&'a self, roles: &'a [Role]) -> impl Iterator<Item = &'a PrincipalId> {
+        self.changes
+            .iter()
+            .filter(|change| {
+                change.granted
+                    && change.grant.service.is_none()
+                    && roles.contains(&change.grant.role)
+            })
+            .map(|change| &change.principal)
+    }
+
+    fn apply(&mut self, index: u64, content: Content) {
         if !self.seals.insert(content.seal) {
             return;
         }
-        let held = self.held.entry(content.principal).or_default();
         let grant = Grant {
             role: content.role,
             service: content.service,
         };
+        self.changes.push(Changed {
+            index,
+            principal: content.principal.clone(),
+            grant: grant.clone(),
+            granted: content.granted,
+        });
+        let held = self.held.entry(content.principal).or_default();
         if content.granted {
             held.insert(grant);
         } else {
@@ -102,8 +148,17 @@ impl Store {
     /// The index or the store's secret cannot be read.
     pub async fn read_roles(&self, book: &mut RoleBook) -> Result<()> {
         let key = self.trust.derived_key("role-bindings")?;
+        let items = self.definitions_from(book.next).await?;
+        for item in &items {
+            book.next = item.index + 1;
+            take(&key, book, item);
+        }
+        Ok(())
+    }
+
+    /// Definitions from an entry on, oldest first.
+    pub(super) async fn definitions_from(&self, from: u64) -> Result<Vec<EvidenceItem>> {
         let mut new = Vec::new();
-        let mut next = book.next;
         let mut cursor = None;
         loop {
             let query = Query {
@@ -113,22 +168,16 @@ impl Store {
                 ..Query::default()
             };
             let page = self.evidence(&query).await?;
-            for item in page.items.iter().filter(|item| item.index >= book.next) {
-                next = next.max(item.index + 1);
-                new.extend(content(&key, item));
-            }
-            let known = page.items.iter().any(|item| item.index < book.next);
+            let known = page.items.iter().any(|item| item.index < from);
+            new.extend(page.items.into_iter().filter(|item| item.index >= from));
             match page.next {
                 Some(older) if !known => cursor = Some(older),
                 _ => break,
             }
         }
-        // Newest first from the index, oldest first into the book.
-        for content in new.into_iter().rev() {
-            book.apply(content);
-        }
-        book.next = next;
-        Ok(())
+        // The index gives the newest first.
+        new.reverse();
+        Ok(new)
     }
 
     /// Records a grant or a withdrawal. What must not be held together is refused.
@@ -197,6 +246,13 @@ impl Store {
             .to_payload()
             .map_err(|e| refused(e.to_string()))?;
         self.record(NewRecord::payload(payload)).await
+    }
+}
+
+/// Takes an entry into the book, when it is about a role and this store made it.
+pub(super) fn take(key: &[u8; 32], book: &mut RoleBook, item: &EvidenceItem) {
+    if let Some(content) = content(key, item) {
+        book.apply(item.index, content);
     }
 }
 

@@ -18,7 +18,7 @@ use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store
 
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
-use crate::{exemptions, hooks, keep, keys_trouble, people, recording, repeated, views};
+use crate::{exemptions, hooks, keep, keys_trouble, people, recording, repeated, roster, views};
 
 /// Everything that asks or fills a database, once.
 async fn everything(make: impl AsyncFn() -> Place) {
@@ -30,6 +30,7 @@ async fn everything(make: impl AsyncFn() -> Place) {
     repeated::one_of_several_does_what_is_due(make().await).await;
     people::accounts_sessions_and_codes(make().await).await;
     hooks::deliveries_are_remembered(make().await).await;
+    roster::people_come_and_go(make().await).await;
     keys_trouble::a_stolen_key_is_revoked_from_the_day_it_was_stolen(make().await).await;
     let place = make().await;
     let store = place.create().await;
