@@ -2,9 +2,13 @@
 //!
 //! [`http`] is what they share: bounded in time and size, no redirects, a rule for addresses, tries
 //! with growing pauses, and secrets that never print. [`server`] is the client of a Writ server. [`tlog`] reads published logs and asks witnesses.
+//! [`github`] and [`gitlab`] read what git hosts know of changes and of protected branches.
 //! [`jwks`] fetches the public keys of an issuer of tokens. [`vault`] is the transit engine of Vault and
 //! OpenBao, as a signer.
 
+pub mod githost;
+pub mod github;
+pub mod gitlab;
 pub mod http;
 pub mod jwks;
 pub mod secret;

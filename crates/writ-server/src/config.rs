@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::access::oidc::OidcSettings;
 use crate::access::workload::WorkloadSettings;
+use crate::collect::config::{CollectorConfig, MAX_COLLECTORS};
 use crate::hooks::config::{HookConfig, MAX_HOOKS};
 
 /// Where settings are read from when no file is named.
@@ -39,6 +40,8 @@ pub struct Config {
     pub oidc: Vec<OidcSettings>,
     /// Systems that may deliver events.
     pub webhook: Vec<HookConfig>,
+    /// Git hosts that are read.
+    pub collector: Vec<CollectorConfig>,
 }
 
 /// Work that the server repeats; of several processes of a store one does it.
@@ -49,6 +52,8 @@ pub struct Schedule {
     pub enabled: bool,
     /// Hours between two verifications of the whole store; 0: never.
     pub verify_hours: u32,
+    /// Minutes between two looks at the git hosts; 0: never.
+    pub collect_minutes: u32,
 }
 
 /// Files of a certificate.
@@ -119,6 +124,7 @@ impl Default for Config {
             workload: Vec::new(),
             oidc: Vec::new(),
             webhook: Vec::new(),
+            collector: Vec::new(),
         }
     }
 }
@@ -144,6 +150,7 @@ impl Default for Schedule {
         Self {
             enabled: true,
             verify_hours: 24,
+            collect_minutes: 60,
         }
     }
 }
@@ -188,6 +195,12 @@ pub enum ConfigError {
     Secret {
         /// The file.
         path: PathBuf,
+        /// What is wrong; never holds a secret.
+        problem: String,
+    },
+    /// A git host cannot be read.
+    #[error("[[collector]]: {problem}")]
+    Collector {
         /// What is wrong; never holds a secret.
         problem: String,
     },
@@ -294,6 +307,14 @@ impl Config {
                     "oidc.key",
                     format!("of '{}': another has its key or its issuer", provider.key),
                 );
+            }
+        }
+        if self.collector.len() > MAX_COLLECTORS {
+            return refuse("collector", format!("there are more than {MAX_COLLECTORS}"));
+        }
+        for collector in &self.collector {
+            if let Err((key, problem)) = collector.check() {
+                return refuse(key, problem);
             }
         }
         if self.webhook.len() > MAX_HOOKS {

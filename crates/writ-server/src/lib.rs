@@ -11,6 +11,7 @@
 pub mod access;
 mod api;
 mod assets;
+pub mod collect;
 pub mod config;
 pub mod demo;
 mod figures;

@@ -53,6 +53,7 @@ pub struct Metrics {
     queue: Gauge,
     tokens: Family<ReasonLabels, Counter>,
     deliveries: Family<DeliveryLabels, Counter>,
+    collected: Family<DeliveryLabels, Counter>,
 }
 
 impl Metrics {
@@ -69,6 +70,7 @@ impl Metrics {
         let intake = Family::default();
         let queue = Gauge::default();
         let deliveries = Family::default();
+        let collected = Family::default();
         registry.register(
             "build",
             "Version of the server",
@@ -101,6 +103,11 @@ impl Metrics {
             "Deliveries of other systems",
             deliveries.clone(),
         );
+        registry.register(
+            "collected",
+            "Changes and branches read from git hosts",
+            collected.clone(),
+        );
         Self {
             registry,
             requests,
@@ -109,6 +116,7 @@ impl Metrics {
             queue,
             tokens,
             deliveries,
+            collected,
         }
     }
 
@@ -144,6 +152,13 @@ impl Metrics {
     /// Counts a refused token; the reasons are a fixed set of words.
     pub fn token_refused(&self, reason: &'static str) {
         self.tokens.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts what was read from a git host: `recorded` or `corroborated`.
+    pub fn collected(&self, system: &'static str, result: &'static str) {
+        self.collected
+            .get_or_create(&DeliveryLabels { system, result })
+            .inc();
     }
 
     /// Counts a delivery of another system.

@@ -20,6 +20,8 @@ const RENEW: Duration = Duration::from_secs(40);
 /// When a job that failed is tried again.
 const RETRY: Span = Span::from_secs(900);
 
+const HOUR: i64 = 3_600;
+
 /// How long deliveries of webhooks are remembered.
 const KEPT: Span = Span::from_secs(90 * 86_400);
 
@@ -32,11 +34,13 @@ pub enum Job {
     Locks,
     /// Forget deliveries of webhooks that are older than anybody repeats.
     Deliveries,
+    /// Read what webhooks lost or never tell.
+    Collect,
 }
 
 impl Job {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Verify, Self::Locks, Self::Deliveries];
+    pub const ALL: [Self; 4] = [Self::Verify, Self::Locks, Self::Deliveries, Self::Collect];
 
     /// The name of its row.
     #[must_use]
@@ -45,6 +49,7 @@ impl Job {
             Self::Verify => "verify",
             Self::Locks => "locks",
             Self::Deliveries => "deliveries",
+            Self::Collect => "collect",
         }
     }
 
@@ -55,21 +60,23 @@ impl Job {
             Self::Verify => "verify ledger, locker and index, and record it",
             Self::Locks => "complete the locks of recorded evidence",
             Self::Deliveries => "forget deliveries of webhooks after 90 days",
+            Self::Collect => "read changes and branch protection from git hosts",
         }
     }
 }
 
 /// How often each job is done; `None`: never here.
 fn every(app: &Shared, job: Job) -> Option<Span> {
-    let hours = match job {
-        Job::Verify => app.config.schedule.verify_hours,
+    let seconds = match job {
+        Job::Verify => HOUR * i64::from(app.config.schedule.verify_hours),
         // A bucket's first lock is a day.
-        Job::Locks => 1,
+        Job::Locks => HOUR,
         Job::Deliveries if app.config.webhook.is_empty() => 0,
-        Job::Deliveries => 24,
+        Job::Deliveries => 24 * HOUR,
+        Job::Collect if app.collectors.is_empty() => 0,
+        Job::Collect => 60 * i64::from(app.config.schedule.collect_minutes),
     };
-    let hours = i64::from(hours);
-    (hours > 0 && !app.demo && app.config.schedule.enabled).then(|| Span::from_secs(hours * 3600))
+    (seconds > 0 && !app.demo && app.config.schedule.enabled).then(|| Span::from_secs(seconds))
 }
 
 /// Does what is due until the server ends. A job that is in the middle then is left to whoever finds
@@ -161,6 +168,12 @@ async fn work(app: &Shared, job: Job) -> Result<String, String> {
             Ok(entries) => Ok(format!("{entries} entries looked at")),
             Err(error) => Err(chain(&error)),
         },
+        Job::Collect => crate::collect::collect(app).await.map(|collected| {
+            format!(
+                "{} read, {} statements recorded, {} corroborated",
+                collected.read, collected.recorded, collected.corroborated
+            )
+        }),
         Job::Deliveries => {
             let before = app.store.now().plus(Span::from_secs(-KEPT.secs()));
             match app.store.forget_hook_deliveries(before).await {

@@ -13,6 +13,7 @@ use writ_render::GateDocument;
 use crate::access::oidc::Providers;
 use crate::access::workload::Workloads;
 use crate::access::{People, Principal, Via};
+use crate::collect::Collectors;
 use crate::config::Config;
 use crate::figures::waiting::Waiting;
 use crate::hooks::Hooks;
@@ -52,6 +53,8 @@ pub struct App {
     pub(crate) providers: Providers,
     /// Systems that may deliver events.
     pub hooks: Hooks,
+    /// Git hosts that are read.
+    pub collectors: Collectors,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// When the server began.
@@ -123,6 +126,7 @@ impl App {
         let people = People::new(&store).await?;
         let providers = Providers::new(&config.oidc, &store)?;
         let hooks = Hooks::read(&config.webhook)?;
+        let collectors = Collectors::read(&config.collector)?;
         let head = newest_head(&store).await?;
         let workloads = Workloads::new(&config.workload, &store)?;
         let (intake, work) = crate::intake::Queue::new(&config.limits);
@@ -135,6 +139,7 @@ impl App {
             people,
             providers,
             hooks,
+            collectors,
             metrics: Metrics::new(),
             began: Instant::now(),
             head: watch::Sender::new(head),

@@ -29,6 +29,9 @@ const MAX_AUTHORS: usize = 2_000;
 /// Attempts to be the last word about a commit while others record too.
 const ATTEMPTS: usize = 5;
 
+/// Two approvals of one person so near to each other are one.
+const NEAR: Span = Span::from_secs(120);
+
 /// Who said what when.
 type Said = (Timestamp, PrincipalId, String);
 
@@ -174,12 +177,29 @@ impl Known {
         first
     }
 
-    /// Whether somebody's last word before `at` was this one.
+    /// Whether somebody said this already: a reviewer who asks for changes does so in every delivery until
+    /// another word, and an approval has one time in a delivery and another, a little later or earlier, where it
+    /// is asked for.
     fn says_already(&self, said: &Said, verdict: ReviewVerdict) -> bool {
         let (at, who, _) = said;
-        let before = self.reviews.iter().rev();
-        let mut before = before.filter(|((time, person, _), _)| person == who && time <= at);
-        before.next().is_some_and(|(_, last)| *last == verdict)
+        let own = || {
+            self.reviews
+                .iter()
+                .filter(|((_, person, _), _)| person == who)
+        };
+        let last = |until: Timestamp| {
+            let mut before = own().filter(|((time, _, _), _)| *time <= until);
+            before
+                .next_back()
+                .map(|((time, _, _), last)| (*time, *last))
+        };
+        match verdict {
+            ReviewVerdict::ChangesRequested => last(*at).is_some_and(|(_, last)| last == verdict),
+            ReviewVerdict::Approved => last(at.plus(NEAR)).is_some_and(|(time, last)| {
+                last == verdict && time != *at && at.since(time) <= NEAR
+            }),
+            _ => false,
+        }
     }
 
     fn statement(self, service: &str, source: &str) -> CodeReview {
@@ -312,10 +332,8 @@ async fn settle(
     made: &mut Vec<EvidenceId>,
 ) -> Result<Known, Problem> {
     if let Some((joined, _)) = &recorded {
-        // A reviewer who still asks for changes says so in every delivery.
-        new.reviews.retain(|said, verdict| {
-            *verdict != ReviewVerdict::ChangesRequested || !joined.says_already(said, *verdict)
-        });
+        new.reviews
+            .retain(|said, verdict| !joined.says_already(said, *verdict));
     }
     for _ in 0..ATTEMPTS {
         let (mut wanted, latest) = match recorded.take() {

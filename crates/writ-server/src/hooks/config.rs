@@ -158,6 +158,14 @@ impl TryFrom<OneOrMany> for Services {
     }
 }
 
+impl Services {
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
 impl HookConfig {
     /// Checks what a single value cannot say; gives the key and the problem.
     ///
@@ -248,6 +256,34 @@ impl HookConfig {
     }
 }
 
+/// The text of a file that only its owner may read.
+///
+/// # Errors
+/// A sentence that never holds what is in it.
+pub fn private_text(path: &Path) -> Result<Zeroizing<String>, String> {
+    let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let about = file
+        .metadata()
+        .map_err(|error| format!("cannot be examined: {error}"))?;
+    if !about.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let mode = about.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "others may read it (mode {mode:04o}); make it readable for its owner only: chmod 600"
+        ));
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_SECRET_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if text.len() as u64 > MAX_SECRET_FILE {
+        return Err("is larger than secrets are".to_owned());
+    }
+    Ok(text)
+}
+
 /// Secrets of a webhook. Never printed, wiped when dropped.
 #[derive(Default)]
 pub struct Secrets {
@@ -271,26 +307,7 @@ impl Secrets {
     /// # Errors
     /// A sentence that never holds a secret.
     pub fn read(path: &Path, system: System) -> Result<Self, String> {
-        let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
-        let about = file
-            .metadata()
-            .map_err(|error| format!("cannot be examined: {error}"))?;
-        if !about.is_file() {
-            return Err("is not a regular file".to_owned());
-        }
-        let mode = about.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(format!(
-                "others may read it (mode {mode:04o}); make it readable for its owner only: chmod 600"
-            ));
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.take(MAX_SECRET_FILE + 1)
-            .read_to_string(&mut text)
-            .map_err(|error| format!("cannot be read: {error}"))?;
-        if text.len() as u64 > MAX_SECRET_FILE {
-            return Err("is larger than secrets are".to_owned());
-        }
+        let text = private_text(path)?;
         Self::parse(&text, system)
     }
 

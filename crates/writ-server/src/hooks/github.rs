@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use writ_connect::github::{Bypass, Ruleset};
 use writ_evidence::predicate::ReviewVerdict;
 use writ_model::Timestamp;
 
@@ -15,7 +16,7 @@ use super::event::{
 };
 
 /// The account that commits what is merged on GitHub's pages: nobody wrote anything under it.
-const WEB: &str = "web-flow";
+pub const WEB: &str = "web-flow";
 
 #[derive(Deserialize)]
 struct Repository {
@@ -33,7 +34,7 @@ struct User {
 
 impl User {
     fn is_bot(&self) -> bool {
-        self.kind.as_deref() == Some("Bot") || self.login.ends_with("[bot]")
+        is_bot(&self.login, self.kind.as_deref())
     }
 
     fn account(&self) -> Account {
@@ -153,130 +154,66 @@ struct RulesetEvent {
     repository: Repository,
 }
 
-/// A ruleset, in deliveries and in answers of the interface.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Ruleset {
-    /// Its number.
-    pub id: u64,
-    /// `branch`, `tag` or `push`.
-    #[serde(default)]
-    pub target: Option<String>,
-    /// `active`, `evaluate` or `disabled`.
-    pub enforcement: String,
-    /// Who need not keep it.
-    #[serde(default)]
-    pub bypass_actors: Option<Vec<Bypass>>,
-    /// Which branches it binds.
-    #[serde(default)]
-    pub conditions: Option<Conditions>,
-    /// What it demands.
-    #[serde(default)]
-    pub rules: Vec<RulesetRule>,
-    /// When it was changed last.
-    #[serde(default)]
-    pub updated_at: Option<Timestamp>,
-}
-
-/// Who need not keep a ruleset.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Bypass {
-    /// Number of the team, role or app.
-    #[serde(default)]
-    pub actor_id: Option<u64>,
-    /// What it is.
-    pub actor_type: String,
-}
-
-/// Which branches a ruleset binds.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct Conditions {
-    /// By name.
-    #[serde(default)]
-    pub ref_name: Option<RefName>,
-}
-
-/// Patterns of branches.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct RefName {
-    /// Bound.
-    #[serde(default)]
-    pub include: Vec<String>,
-    /// Not bound.
-    #[serde(default)]
-    pub exclude: Vec<String>,
-}
-
-/// One demand of a ruleset.
-#[derive(Debug, Clone, Deserialize)]
-pub struct RulesetRule {
-    /// `pull_request`, `non_fast_forward`, …
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Its parameters.
-    #[serde(default)]
-    pub parameters: Option<Parameters>,
-}
-
-/// Parameters of a demand.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct Parameters {
-    /// Reviews that are demanded.
-    #[serde(default)]
-    pub required_approving_review_count: u64,
-}
-
-impl Ruleset {
-    /// Whether it binds this branch.
-    #[must_use]
-    pub fn binds(&self, branch: &str, default: Option<&str>) -> bool {
-        if self
-            .target
-            .as_deref()
-            .is_some_and(|target| target != "branch")
-        {
-            return false;
-        }
-        let Some(names) = self.conditions.as_ref().and_then(|c| c.ref_name.as_ref()) else {
-            return true;
-        };
-        let among = |patterns: &[String]| {
-            patterns.iter().any(|pattern| match pattern.as_str() {
-                "~ALL" => true,
-                "~DEFAULT_BRANCH" => default == Some(branch),
-                pattern => pattern
-                    .strip_prefix("refs/heads/")
-                    .is_some_and(|pattern| fits(pattern, branch)),
-            })
-        };
-        among(&names.include) && !among(&names.exclude)
+/// Whether a ruleset binds this branch.
+#[must_use]
+pub fn binds(ruleset: &Ruleset, branch: &str, default: Option<&str>) -> bool {
+    if ruleset
+        .target
+        .as_deref()
+        .is_some_and(|target| target != "branch")
+    {
+        return false;
     }
+    let Some(names) = ruleset
+        .conditions
+        .as_ref()
+        .and_then(|conditions| conditions.ref_name.as_ref())
+    else {
+        return true;
+    };
+    let among = |patterns: &[String]| {
+        patterns.iter().any(|pattern| match pattern.as_str() {
+            "~ALL" => true,
+            "~DEFAULT_BRANCH" => default == Some(branch),
+            pattern => pattern
+                .strip_prefix("refs/heads/")
+                .is_some_and(|pattern| fits(pattern, branch)),
+        })
+    };
+    among(&names.include) && !among(&names.exclude)
+}
 
-    /// What it demands.
-    #[must_use]
-    pub fn guard(&self, at: Timestamp) -> Guard {
-        let rule = |kind: &str| self.rules.iter().find(|rule| rule.kind == kind);
-        let reviews = rule("pull_request")
-            .and_then(|rule| rule.parameters.as_ref())
-            .map_or(0, |parameters| parameters.required_approving_review_count);
-        // Roles, teams and apps by number; a person only ever as such a number too.
-        let bypass = self.bypass_actors.as_ref().map(|actors| {
-            let actor = |actor: &Bypass| {
-                let kind = super::event::plain(&actor.actor_type, 40);
-                match actor.actor_id {
-                    Some(id) => format!("{kind} {id}"),
-                    None => kind,
-                }
-            };
-            actors.iter().take(500).map(actor).collect()
-        });
-        Guard {
-            active: self.enforcement == "active",
-            reviews,
-            force_push: rule("non_fast_forward").is_none(),
-            bypass,
-            at,
-        }
+/// What a ruleset demands.
+#[must_use]
+pub fn guard(ruleset: &Ruleset, at: Timestamp) -> Guard {
+    let rule = |kind: &str| ruleset.rules.iter().find(|rule| rule.kind == kind);
+    let reviews = rule("pull_request")
+        .and_then(|rule| rule.parameters.as_ref())
+        .map_or(0, |parameters| parameters.required_approving_review_count);
+    // Roles, teams and apps by number; a person only ever as such a number too.
+    let bypass = ruleset.bypass_actors.as_ref().map(|actors| {
+        let actor = |actor: &Bypass| {
+            let kind = super::event::plain(&actor.actor_type, 40);
+            match actor.actor_id {
+                Some(id) => format!("{kind} {id}"),
+                None => kind,
+            }
+        };
+        actors.iter().take(500).map(actor).collect()
+    });
+    Guard {
+        active: ruleset.enforcement == "active",
+        reviews,
+        force_push: rule("non_fast_forward").is_none(),
+        bypass,
+        at,
     }
+}
+
+/// Whether an account is a machine's.
+#[must_use]
+pub fn is_bot(login: &str, kind: Option<&str>) -> bool {
+    kind == Some("Bot") || login.ends_with("[bot]")
 }
 
 /// Reads a delivery.
@@ -525,13 +462,13 @@ fn ruleset(hook: &HookConfig, event: &RulesetEvent, now: Timestamp) -> Heard {
     let at = ruleset.updated_at.filter(|_| !deleted).unwrap_or(now);
     let guard = Guard {
         active: !deleted && ruleset.enforcement == "active",
-        ..ruleset.guard(at)
+        ..guard(ruleset, at)
     };
     let default = event.repository.default_branch.as_deref();
     protections(
         branches(hook, &event.repository)
             .into_iter()
-            .map(|branch| (branch, ruleset.binds(branch, default))),
+            .map(|branch| (branch, binds(ruleset, branch, default))),
         &url,
         services,
         at,

@@ -308,7 +308,7 @@ async fn record(app: &App, hook: &Hook, events: &[Event]) -> Result<Vec<Evidence
     for event in events {
         made.extend(match event {
             Event::Change(change) => change::record(app, source, change).await?,
-            Event::Protection(event) => protection::record(app, event, false).await?,
+            Event::Protection(event) => protection::record(app, event, None).await?,
             Event::Alert(event) => alert::record(app, event).await?,
             Event::Heartbeat(event) => alert::beat(app, event).await?,
         });

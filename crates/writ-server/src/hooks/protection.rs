@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use writ_evidence::predicate::Probe;
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
 use writ_model::{
-    Digest, EvidenceId, EvidenceItem, EvidenceType, LookedAt, Origin, Outcome, ProducerClass,
+    Digest, EvidenceId, EvidenceItem, EvidenceType, LookedAt, Origin, Outcome, ProducerClass, Span,
     Timestamp,
 };
 use writ_registry::{NewRecord, Query};
@@ -24,15 +24,15 @@ const LOOKED: usize = 1_000;
 /// Rules by key.
 type Rules = BTreeMap<String, Guard>;
 
-/// Records how a branch is protected when that is not recorded yet. `again`: also when it is the same, for
-/// whoever looked at all of it anew.
+/// Records how a branch is protected when that is not recorded yet. `again`: also when it is the same, once the
+/// last statement is so old, for whoever looked at all of it anew.
 ///
 /// # Errors
 /// The store cannot be read or written.
 pub async fn record(
     app: &App,
     event: &Protection,
-    again: bool,
+    again: Option<Span>,
 ) -> Result<Vec<EvidenceId>, Problem> {
     let now = app.store.now();
     let target = target(&event.repository, &event.branch);
@@ -43,10 +43,11 @@ pub async fn record(
             None => (Rules::new(), None),
         };
         let rules = joined(&known, event, now);
-        if (rules == known && !again) || (before.is_none() && rules.is_empty() && !event.whole) {
+        let due = again.is_some_and(|age| before.is_none_or(|before| now.since(before) >= age));
+        if (rules == known && !due) || (before.is_none() && rules.is_empty() && !event.whole) {
             continue;
         }
-        let observed_at = match again {
+        let observed_at = match again.is_some() {
             true => now,
             // Later than what it replaces, so that equal words of another day are another statement.
             false => before
@@ -129,14 +130,12 @@ fn joined(known: &Rules, event: &Protection, now: Timestamp) -> Rules {
             }
             continue;
         };
-        if guard.at < held.at || *held == guard {
-            continue;
-        }
-        // A delivery that does not carry who may bypass a rule takes nothing away from who read it, as long
-        // as the rule is the same.
         let same = (held.active, held.reviews, held.force_push)
             == (guard.active, guard.reviews, guard.force_push);
-        if guard.bypass.is_none() && same {
+        // A delivery that does not carry who may bypass a rule takes nothing away from who read it, as long
+        // as the rule is the same.
+        let told = guard.bypass.is_some() && guard.bypass != held.bypass;
+        if guard.at < held.at || (same && !told) {
             continue;
         }
         *held = guard;

@@ -19,8 +19,8 @@ use super::Server;
 
 const SECRET: &str = "a secret of this webhook";
 const KEY: [u8; 24] = [7; 24];
-const HEAD: &str = "4f2a9c1e8b7d6a5f4e3d2c1b0a9f8e7d6c5b4a39";
-const MERGE: &str = "9b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c";
+pub const HEAD: &str = "4f2a9c1e8b7d6a5f4e3d2c1b0a9f8e7d6c5b4a39";
+pub const MERGE: &str = "9b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c";
 const EVIL: &str = "planted";
 
 macro_rules! sample {
@@ -140,7 +140,7 @@ async fn entries(server: &Server) -> u64 {
 }
 
 /// The newest statement about a commit.
-async fn latest(server: &Server, commit: &str) -> Value {
+pub async fn latest(server: &Server, commit: &str) -> Value {
     server.app.refresh_head().await.unwrap();
     let (status, list) = server
         .json(&format!(

@@ -1,5 +1,6 @@
 //! `writ serve` over real connections.
 
+mod collect;
 mod decide;
 mod demo;
 mod guarded;
