@@ -4,6 +4,7 @@
 use writ_model::{Digest, PrincipalId, Timestamp};
 
 use crate::db::{Row, sql};
+use crate::directory::{Alias, AliasKind};
 use crate::error::{RegistryError, Result};
 use crate::ops::{Ops, pseudonym};
 use crate::store::Store;
@@ -77,14 +78,28 @@ impl Store {
         self.hooks_ops()?.forget_hook_deliveries(before).await
     }
 
-    /// The pseudonym of an account of another system, such as `github` and `octocat`: a keyed hash, always the
-    /// same for the same account. Its name is not kept anywhere.
+    /// The pseudonym of an account that another system names, such as `github` and `octocat`: the one that
+    /// bindings of identities name, where it is an account of a known kind. Of a system that is none, a name
+    /// may say its kind itself (`mail:ada@example.org`); any other name is a keyed hash of its own that
+    /// belongs to nobody. Names are not kept anywhere.
     ///
     /// # Errors
-    /// The key of accounts cannot be read.
+    /// The store's secret cannot be read.
     pub fn outside_principal(&self, system: &str, account: &str) -> Result<PrincipalId> {
-        let account = account.trim().to_lowercase();
-        Ok(pseudonym(&self.trust.accounts_key()?, system, &account))
+        let alias = match AliasKind::of_word(system) {
+            Some(kind) => Alias::new(kind, account).ok(),
+            // Nobody outside speaks for an account of this store.
+            None => Alias::parse(account)
+                .ok()
+                .filter(|alias| alias.kind() != AliasKind::Local),
+        };
+        match alias {
+            Some(alias) => self.alias_id(&alias),
+            None => {
+                let account = account.trim().to_lowercase();
+                Ok(pseudonym(&self.trust.accounts_key()?, system, &account))
+            }
+        }
     }
 
     fn hooks_ops(&self) -> Result<&Ops> {

@@ -1,6 +1,7 @@
 //! Deliveries of webhooks are remembered, also by a restored store, and forgotten after their time.
 
 use writ_model::{Digest, Span};
+use writ_registry::directory::Alias;
 
 use crate::common::{Place, each_database};
 
@@ -53,5 +54,11 @@ pub async fn deliveries_are_remembered(place: Place) {
     let who = |system: &str, name: &str| store.outside_principal(system, name).unwrap();
     assert_eq!(who("github", "Octo-Cat"), who("github", " octo-cat"));
     assert_ne!(who("github", "octo-cat"), who("gitlab", "octo-cat"));
+    let bound = |text: &str| store.alias_id(&Alias::parse(text).unwrap()).unwrap();
+    assert_eq!(who("github", "octo-cat"), bound("github:octo-cat"));
+    assert_eq!(who("mail", "Ada@Example.org"), bound("ada@example.org"));
+    assert_eq!(who("other", "gitlab:ada"), bound("gitlab:ada"));
+    assert_ne!(who("other", "local:ada"), bound("local:ada"));
+    assert_ne!(who("other", "ada"), who("another", "ada"));
     store.close().await.unwrap();
 }

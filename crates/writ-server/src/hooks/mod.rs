@@ -299,15 +299,16 @@ fn read(
 }
 
 async fn record(app: &App, hook: &Hook, events: &[Event]) -> Result<Vec<EvidenceId>, Problem> {
+    let system = hook.config.system.word();
     let source = match hook.config.system {
         // Accounts of different systems that send CloudEvents are different people.
-        System::Cloudevents => hook.config.name.as_str(),
-        system => system.word(),
+        System::Cloudevents => format!("{system}/{}", hook.config.name.as_str()),
+        _ => system.to_owned(),
     };
     let mut made = Vec::new();
     for event in events {
         made.extend(match event {
-            Event::Change(change) => change::record(app, source, change).await?,
+            Event::Change(change) => change::record(app, &source, change).await?,
             Event::Protection(event) => protection::record(app, event, None).await?,
             Event::Alert(event) => alert::record(app, event).await?,
             Event::Heartbeat(event) => alert::beat(app, event).await?,

@@ -11,8 +11,11 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use writ_evidence::canonical;
-use writ_model::Digest;
+use writ_evidence::predicate::Actor;
+use writ_model::{Assurance, Digest, PrincipalId};
 use writ_registry::NewRecord;
+use writ_registry::directory::Alias;
+use writ_registry::directory::identity::{BindingChange, Owner};
 use writ_server::hooks::config::HookConfig;
 
 use super::Server;
@@ -497,6 +500,37 @@ async fn run(server: &Server, commit: &str) {
         .unwrap();
 }
 
+/// Says whose accounts these are.
+async fn bind(server: &Server, owner: &str, accounts: &[&str]) {
+    let store = &server.app.store;
+    let by = Actor {
+        principal: server.app.operator.id.clone(),
+        role: None,
+        assurance: Assurance::LocalUser,
+        assertion: None,
+    };
+    let owner = Owner {
+        id: store.owner_id(owner, false).unwrap(),
+        machine: false,
+    };
+    let account = |name: &&str| match name.strip_prefix("p_") {
+        Some(_) => PrincipalId((*name).to_owned()),
+        None => store.alias_id(&Alias::parse(name).unwrap()).unwrap(),
+    };
+    let changes = accounts.iter().map(|name| BindingChange::Account {
+        account: account(name),
+        owner: Some(owner.clone()),
+    });
+    let proposed = store
+        .propose_bindings(changes.collect(), &by)
+        .await
+        .unwrap();
+    assert!(
+        proposed.bootstrap,
+        "there is nobody yet who could approve it"
+    );
+}
+
 /// The states of these controls for the release of a commit.
 async fn states(
     server: &Server,
@@ -531,6 +565,7 @@ async fn deliveries_alone_make_the_controls_of_a_change_pass() {
     const CONTROLS: [&str; 3] = ["CHG-01", "CHG-02", "PIP-03"];
     let server = server().await;
     run(&server, MERGE).await;
+    bind(&server, "somebody", &["p_somebody"]).await;
     let states = async || states(&server, MERGE, "production", &CONTROLS).await;
     assert_eq!(states().await, ["missing", "missing", "missing"]);
 
@@ -547,6 +582,9 @@ async fn deliveries_alone_make_the_controls_of_a_change_pass() {
     assert_eq!(states().await[..2], ["waiting", "waiting"]);
     let approved = sample!("github-review-approved");
     github(&server, &fresh(), "pull_request_review", &approved).await;
+    // Whose account it is nobody said yet; then it is somebody else's than the author's.
+    assert_eq!(states().await[..2], ["pass", "error"]);
+    bind(&server, "grace", &["github:octo-rev"]).await;
     assert_eq!(states().await[..2], ["pass", "pass"]);
 
     let mut ruleset = sample!("github-ruleset-edited");
@@ -584,6 +622,13 @@ async fn deliveries_alone_make_the_controls_of_a_change_pass() {
 async fn gitlab_makes_them_pass_too() {
     let server = server().await;
     run(&server, MERGE).await;
+    bind(
+        &server,
+        "somebody",
+        &["p_somebody", "mail:dev@acme.example"],
+    )
+    .await;
+    bind(&server, "grace", &["gitlab:grace"]).await;
     for body in [
         sample!("gitlab-merge-request-open"),
         sample!("gitlab-merge-request-merged"),
@@ -678,7 +723,7 @@ async fn cloudevents_in_both_modes() {
     let merge = latest(&server, MERGE).await;
     assert_eq!(
         (&merge["facts"]["change"], &merge["facts"]["source"]),
-        (&json!("41"), &json!("cloudevents"))
+        (&json!("41"), &json!("cloudevents/cloudevents"))
     );
     assert_eq!(
         merge["facts"]["repository"],
