@@ -42,6 +42,8 @@ FIXED = {
     "search-nothing": "/search?q=nothing-is-called-this",
     "keys": "/admin/keys",
     "health": "/admin/health",
+    "sign-in": "/sign-in",
+    "device": "/device",
     "not-found": "/nothing/here",
 }
 # The first link of a list that looks so. A blocked change is the one worth looking at.

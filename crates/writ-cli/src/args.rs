@@ -71,6 +71,7 @@ Manage
   spool       list, deliver, export or import evidence that waits for its store
   ledger      prove entries, gather cosignatures, publish or follow a log
   witness     remember other logs and cosign what extends them
+  login       get a token of yours from a server   logout   end it
   serve       the dashboard and the interface for programs; --demo to look around
   doctor      what is wired wrongly here, and the command that fixes it
   completion  man  version  demo
@@ -287,6 +288,12 @@ pub enum Command {
         after_help = "Examples:\n  writ serve --demo\n  writ serve --listen 127.0.0.1:8080\n  writ serve --config /etc/writ/server.toml"
     )]
     Serve(ServeArgs),
+    /// Get a token of yours from the server: the answer is given in a browser.
+    #[command(after_help = "Examples:\n  writ login\n  writ login --server https://writ.example")]
+    Login,
+    /// End the token of `writ login` and forget it.
+    #[command(after_help = "Examples:\n  writ logout\n  writ logout --server https://writ.example")]
+    Logout,
     /// What is wired wrongly here, and the command that fixes it.
     #[command(
         after_help = "Examples:\n  writ doctor\n  writ doctor --quiet      only what is wrong\n  writ doctor -f json"

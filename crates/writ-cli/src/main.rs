@@ -49,6 +49,8 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Key(command)) => block_on(commands::key::run(context, command)),
         Some(Command::Serve(args)) => block_on(commands::serve::run(context, args)),
         Some(Command::Spool(command)) => block_on(commands::spool::run(context, command)),
+        Some(Command::Login) => block_on(commands::login::login(context)),
+        Some(Command::Logout) => block_on(commands::login::logout(context)),
         Some(Command::Doctor) => block_on(commands::doctor::run(context, &here)),
         None => block_on(commands::state::run(context, &here)),
         Some(Command::Control(command)) => block_on(commands::control::run(context, command)),

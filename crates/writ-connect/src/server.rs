@@ -4,6 +4,8 @@
 //! cut, and nothing in it is believed that a receipt does not prove. The token goes to the one
 //! address that was configured, never along a redirect.
 
+mod device;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::http::{AddressRule, Client, ClientOptions, HttpError, Reply, Request};
 use crate::secret::Secret;
+
+pub use device::{DevicePolled, DeviceQuestion, PersonalToken};
 
 /// Longest time for one call, all its tries together.
 const TIMEOUT: Duration = Duration::from_secs(45);

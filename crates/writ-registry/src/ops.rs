@@ -128,12 +128,26 @@ const CREATE: &[&str] = &[
         pseudonym {text} NOT NULL PRIMARY KEY,
         alias {text} NOT NULL,
         person {text} NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS token_owners (
+        token {text} NOT NULL PRIMARY KEY,
+        pseudonym {text} NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS device_codes (
+        id {text} NOT NULL PRIMARY KEY,
+        user_code {text} NOT NULL UNIQUE,
+        label {text} NOT NULL,
+        address {text} NOT NULL,
+        asked_at BIGINT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        polled_at BIGINT NOT NULL,
+        pause BIGINT NOT NULL,
+        state {text} NOT NULL,
+        pseudonym {text} NOT NULL)",
     "INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO NOTHING",
     "UPDATE meta SET value = '3' WHERE key = 'schema_version' AND value IN ('1', '2')",
 ];
 
-/// What a copy takes: every table, and which of its columns are numbers. Not sessions: a restored
-/// store signs everybody out, because what was revoked since must not come back.
+/// What a copy takes: every table, and which of its columns are numbers. Not sessions and tokens of
+/// people: a restored store signs everybody out, because what was revoked since must not come back.
 const TABLES: &[(&str, &str, &[bool])] = &[
     (
         "SELECT pseudonym, name, kind, added_at FROM people ORDER BY pseudonym",
@@ -178,7 +192,7 @@ const TABLES: &[(&str, &str, &[bool])] = &[
         &[false, false, true],
     ),
     (
-        "SELECT id, hash, name, services, actions, created_at, expires_at, used_at, revoked_at FROM api_tokens ORDER BY id",
+        "SELECT id, hash, name, services, actions, created_at, expires_at, used_at, revoked_at FROM api_tokens WHERE id NOT IN (SELECT token FROM token_owners) ORDER BY id",
         "INSERT INTO api_tokens (id, hash, name, services, actions, created_at, expires_at, used_at, revoked_at) VALUES",
         &[false, false, false, false, false, true, true, true, true],
     ),

@@ -38,6 +38,9 @@ pub struct ApiToken {
     pub services: Vec<String>,
     /// Actions that it is limited to; none: what the role `service` may do.
     pub actions: Vec<String>,
+    /// The person who gave it to a program; `None`: a machine's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<PrincipalId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// From when it no longer counts.
@@ -68,6 +71,8 @@ pub struct NewToken {
     pub actions: Vec<String>,
     /// How long it counts.
     pub life: Span,
+    /// The person who gives it to a program; `None`: a machine's.
+    pub owner: Option<PrincipalId>,
 }
 
 /// What a text that should be a token is.
@@ -132,6 +137,7 @@ impl Store {
             name: new.name,
             services: new.services,
             actions: new.actions,
+            owner: new.owner,
             created_at: now,
             expires_at: now.plus(new.life),
             used_at: None,
@@ -155,6 +161,21 @@ impl Store {
             Some(ops) => ops.tokens().await,
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The tokens of a person that count, newest first.
+    ///
+    /// # Errors
+    /// The ops database cannot be read.
+    pub async fn tokens_of(&self, owner: &PrincipalId) -> Result<Vec<ApiToken>> {
+        let now = self.now();
+        let mut all = self.tokens().await?;
+        all.retain(|token| {
+            token.owner.as_ref() == Some(owner)
+                && token.revoked_at.is_none()
+                && token.expires_at > now
+        });
+        Ok(all)
     }
 
     /// Ends a token, by its id or its name; from now on it counts nowhere.

@@ -258,6 +258,16 @@ pub fn sign_in_back(provider: &str) -> Path {
     Path::raw(format!("/sign-in/with/{}/back", segment(provider)))
 }
 
+/// Where a person answers a program that asks for a token, with its code where it is known.
+#[must_use]
+pub fn device(code: &str) -> Path {
+    let path = Path::raw("/device");
+    match code {
+        "" => path,
+        code => path.with("code", code),
+    }
+}
+
 /// One's own settings.
 #[must_use]
 pub fn settings() -> Path {

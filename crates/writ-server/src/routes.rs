@@ -97,6 +97,9 @@ routes! {
     post "/settings/codes" Page OwnSettings => pages::settings::codes;
     post "/settings/link" Page OwnSettings => pages::oidc::link;
     post "/settings/unlink" Page OwnSettings => pages::oidc::unlink;
+    get "/device" Page OwnSettings => pages::device::show;
+    post "/device" Page OwnSettings => pages::device::answer;
+    post "/settings/token" Page OwnSettings => pages::settings::token;
     post "/settings/session" Page OwnSettings => pages::settings::session;
     post "/settings/theme" Page OwnSettings => pages::theme::set;
 
@@ -107,6 +110,9 @@ routes! {
     get "/api/v1/evidence/{id}" Api ReadRecords => api::evidence::one;
     get "/api/v1/evidence/{id}/envelope" Api ReadRecords => api::evidence::envelope;
     get "/api/v1/evidence/{id}/receipt" Api ReadRecords => api::evidence::receipt;
+    post "/api/v1/device" Api Public => api::device::begin;
+    post "/api/v1/device/token" Api Public => api::device::poll;
+    post "/api/v1/device/revoke" Api Public => api::device::revoke;
     get "/api/v1/findings" Api ReadRecords => api::findings::list;
     get "/api/v1/runs" Api ReadRecords => api::runs::list;
     get "/api/v1/changes" Api ReadRecords => api::changes::list;

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod key;
 pub mod ledger;
 pub mod listing;
+pub mod login;
 pub mod place;
 pub mod reference;
 pub mod replay;

@@ -5,6 +5,7 @@
 //! a receipt under a log key that was configured, or pinned when it was first spoken to.
 
 mod deliver;
+pub mod held;
 mod pins;
 mod token;
 
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 
 use tokio::sync::OnceCell;
 use writ_connect::server::ServerOptions;
-use writ_connect::{HttpError, ServerClient, ServerError};
+use writ_connect::{HttpError, Secret, ServerClient, ServerError};
 use writ_gate::Evaluated;
 use writ_gate::evaluate::{IssuedWrit, decision_id};
 use writ_ledger::{LogKeys, SignedCheckpoint};
@@ -24,8 +25,9 @@ use writ_registry::{Proven, proves};
 use writ_render::{EdgeError, GateDocument};
 
 pub use deliver::{Handed, deliver_now};
+use token::Token;
 
-use crate::context::Context;
+use crate::context::{Context, clock};
 use crate::edge::{self, Edge};
 use crate::repo::Repo;
 
@@ -90,6 +92,12 @@ impl Remote {
             context.offline,
         )
         .await?;
+        let token = match token {
+            None => {
+                held::read(&context.trust, url.trim_end_matches('/'), clock())?.map(Token::from)
+            }
+            found => found,
+        };
         let of_job = token.as_ref().is_some_and(|token| token.of_job);
         let client = ServerClient::new(ServerOptions {
             url: url.clone(),
@@ -108,6 +116,45 @@ impl Remote {
             quiet: context.quiet,
             known: OnceCell::new(),
         }))
+    }
+
+    /// A client of the server of a command with the token that is given for its address, or none: for
+    /// asking for a token and ending it. `None` where the store is local.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    pub fn bare(
+        context: &Context,
+        repo: Option<&Repo>,
+        token: impl FnOnce(&str) -> Result<Option<Secret>, EdgeError>,
+    ) -> Result<Option<Self>, EdgeError> {
+        let said = repo.and_then(|repo| repo.config.server.as_ref());
+        let url = match (&context.server, said) {
+            (Some(url), _) => url.clone(),
+            (None, Some(server)) => server.url.get_ref().clone(),
+            (None, None) => return Ok(None),
+        };
+        let same = said.filter(|server| *server.url.get_ref() == url);
+        let client = ServerClient::new(ServerOptions {
+            token: token(url.trim_end_matches('/'))?,
+            url,
+            allow_http: same.is_some_and(|server| server.allow_http),
+        })
+        .map_err(|error| edge::usage(edge::chain(&error)).at("[server] url, or --server"))?;
+        Ok(Some(Self {
+            pins: pins::file(&context.trust, client.address()),
+            configured: Vec::new(),
+            client,
+            of_job: false,
+            offline: context.offline,
+            quiet: context.quiet,
+            known: OnceCell::new(),
+        }))
+    }
+
+    /// The client, for what needs no proof.
+    pub const fn client(&self) -> &ServerClient {
+        &self.client
     }
 
     /// The base address.
@@ -296,7 +343,7 @@ impl Remote {
     }
 
     /// What went wrong, for people: asked wrongly is 2, cannot tell 3, not allowed 4.
-    fn error(&self, error: &ServerError) -> EdgeError {
+    pub fn error(&self, error: &ServerError) -> EdgeError {
         match error {
             ServerError::Http(HttpError::Address { .. } | HttpError::Setup(_)) => {
                 edge::usage(error.to_string()).at("[server] url, or --server")
@@ -329,6 +376,7 @@ impl Remote {
                     edge = edge.try_this(fix.clone());
                 }
                 if problem.status == 401 && !self.client.has_token() {
+                    edge = edge.try_this("writ login        gets a token of yours");
                     edge = edge.try_this(
                         "put a token into WRIT_TOKEN_FILE or WRIT_TOKEN; in CI give the job an identity token",
                     );

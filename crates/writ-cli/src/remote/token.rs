@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use writ_connect::http::{Client, ClientOptions, Request};
+use writ_connect::server::PersonalToken;
 use writ_connect::{AddressRule, Secret};
 use writ_render::EdgeError;
 
@@ -18,6 +19,15 @@ pub struct Token {
     pub secret: Secret,
     /// A CI system gave it to this job: it may bind the key of the job.
     pub of_job: bool,
+}
+
+impl From<PersonalToken> for Token {
+    fn from(token: PersonalToken) -> Self {
+        Self {
+            secret: token.secret,
+            of_job: false,
+        }
+    }
 }
 
 /// The token for a server: of `WRIT_TOKEN_FILE`, else of `WRIT_TOKEN`, else the identity of the CI job:

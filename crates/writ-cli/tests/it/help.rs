@@ -74,6 +74,8 @@ const VERBS: &[&str] = &[
     "key revoke",
     "key import",
     "key export",
+    "login",
+    "logout",
     "serve",
     "doctor",
     "completion",

@@ -15,6 +15,7 @@ mod hold;
 mod key;
 mod ledger;
 mod locker;
+mod login;
 mod people;
 mod reindex;
 mod sandbox;

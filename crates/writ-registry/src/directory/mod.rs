@@ -7,6 +7,7 @@
 
 mod accounts;
 mod alias;
+mod devices;
 mod duties;
 pub mod identity;
 mod links;
@@ -20,6 +21,7 @@ mod totp;
 
 pub use accounts::{Account, MAX_LOGIN};
 pub use alias::{AccountRef, Alias, AliasKind, MAX_ALIAS, PrincipalKey};
+pub use devices::{CODE_LIFE, DeviceAnswer, DeviceAsk, DeviceCodes, INTERVAL, PERSONAL_LIFE};
 pub use duties::{Duty, TOXIC, conflict};
 pub use links::{ATTEMPT_LIFE, Attempt, Link, MAX_ISSUER, MAX_SUBJECT, Subject};
 pub use password::{MAX_PASSWORD, MIN_PASSWORD};

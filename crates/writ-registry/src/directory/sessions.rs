@@ -334,6 +334,11 @@ impl Ops {
             sql("UPDATE sessions SET revoked_at = $1 WHERE pseudonym = $2 AND revoked_at = 0");
         let revoke = revoke.bind(now.micros()).bind(&id.0);
         self.db.execute(revoke).await.map_err(|e| self.failed(e))?;
+        // Tokens that the person gave to programs are sessions of another kind.
+        let tokens = sql("UPDATE api_tokens SET revoked_at = $1
+             WHERE revoked_at = 0 AND id IN (SELECT token FROM token_owners WHERE pseudonym = $2)");
+        let tokens = tokens.bind(now.micros()).bind(&id.0);
+        self.db.execute(tokens).await.map_err(|e| self.failed(e))?;
         Ok(())
     }
 }

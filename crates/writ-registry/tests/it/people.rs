@@ -7,10 +7,10 @@ use crate::common::Place;
 use writ_ledger::Clock;
 use writ_model::{Assurance, Grant, PrincipalId, Role, Span};
 use writ_registry::directory::{
-    ATTEMPT_LIFE, ATTEMPTS, Attempt, IDLE, LIFETIME, LOCK, NewSession, Provenance, RoleBook,
-    RoleChange, SignIn, Subject,
+    ATTEMPT_LIFE, ATTEMPTS, Account, Attempt, DeviceAnswer, IDLE, LIFETIME, LOCK, NewSession,
+    Provenance, RoleBook, RoleChange, SignIn, Subject,
 };
-use writ_registry::{NewRecord, RegistryError, Store, StoreOptions};
+use writ_registry::{NewRecord, RegistryError, Store, StoreOptions, TokenCheck};
 
 #[derive(Debug)]
 struct Hand(AtomicI64);
@@ -377,4 +377,49 @@ async fn people_of_a_provider(place: &Place, store: &Store) {
     let late = store.begin_attempt(&attempt).await.unwrap();
     place.clock.advance(ATTEMPT_LIFE.secs());
     assert_eq!(store.take_attempt(late.reveal()).await.unwrap(), None);
+    programs(place, store, &bob).await;
+}
+
+async fn programs(place: &Place, store: &Store, bob: &Account) {
+    let actions = ["read-records".to_owned()];
+    let poll = async |device: &str| store.poll_device(device, &actions).await.unwrap();
+    let codes = store.ask_for_token("writ", "127.0.0.1").await.unwrap();
+    let device = codes.device.reveal();
+    assert!(matches!(poll(device).await, DeviceAnswer::Waiting));
+    assert!(matches!(poll(device).await, DeviceAnswer::SlowDown(_)));
+    place.clock.advance(60);
+    let ask = store.device(&codes.user).await.unwrap().unwrap();
+    assert_eq!(
+        (ask.label.as_str(), ask.address.as_str()),
+        ("writ", "127.0.0.1")
+    );
+    assert!(store.answer_device(&ask.user, &bob.id, true).await.unwrap());
+    assert!(
+        !store
+            .answer_device(&ask.user, &bob.id, false)
+            .await
+            .unwrap()
+    );
+    let DeviceAnswer::Given(token, account, text) = poll(device).await else {
+        panic!("no token");
+    };
+    assert_eq!(
+        (account.id, token.owner.clone()),
+        (bob.id.clone(), Some(bob.id.clone()))
+    );
+    assert!(matches!(poll(device).await, DeviceAnswer::Expired));
+    let TokenCheck::Good(found, _) = store.check_token(&text).await.unwrap() else {
+        panic!("the token does not count");
+    };
+    assert_eq!(
+        (found.owner.clone(), found.actions.as_slice()),
+        (Some(bob.id.clone()), &actions[..])
+    );
+    assert_eq!(store.tokens_of(&bob.id).await.unwrap().len(), 1);
+    store.disable_account(bob, true).await.unwrap();
+    assert_eq!(store.tokens_of(&bob.id).await.unwrap(), []);
+    assert!(matches!(
+        store.check_token(&text).await.unwrap(),
+        TokenCheck::Revoked(_)
+    ));
 }

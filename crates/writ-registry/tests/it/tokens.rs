@@ -12,6 +12,7 @@ fn wanted(name: &str) -> NewToken {
         services: vec!["payments".to_owned(), "org/orders".to_owned()],
         actions: vec!["record-evidence".to_owned()],
         life: Span::from_secs(86_400),
+        owner: None,
     }
 }
 

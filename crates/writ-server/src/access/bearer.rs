@@ -1,6 +1,7 @@
 //! `Authorization: Bearer …`: programs that bring a token.
 
 use writ_model::{Assurance, Grant, PrincipalId, Role};
+use writ_registry::directory::Account;
 use writ_registry::{ApiToken, TokenCheck};
 
 use super::workload::{Job, Refusal};
@@ -48,7 +49,20 @@ async fn api_token(state: &Shared, token: &str) -> Result<Principal, Problem> {
         Err(problem)
     };
     match state.store.check_token(token).await? {
-        TokenCheck::Good(token, id) => Ok(principal(token, id)),
+        TokenCheck::Good(token, id) => match token.owner.clone() {
+            None => Ok(principal(token, id)),
+            Some(owner) => match state.store.account_of(&owner).await? {
+                Some(account) if account.disabled_at.is_none() => {
+                    let grants = state.people.grants(state, &owner).await?;
+                    Ok(personal(&token, account, grants))
+                }
+                _ => refuse(
+                    "token-disabled",
+                    Problem::new(Code::SignIn, "the account behind this token is disabled")
+                        .fix("Ask an operator of this server"),
+                ),
+            },
+        },
         TokenCheck::Damaged => refuse(
             "token-damaged",
             Problem::new(Code::SignIn, "the token is not whole")
@@ -71,6 +85,21 @@ async fn api_token(state: &Shared, token: &str) -> Result<Principal, Problem> {
             Problem::new(Code::SignIn, format!("the token {} was revoked", token.id))
                 .fix("Ask the operator who revoked it and why"),
         ),
+    }
+}
+
+/// A person who gave a program a token: their roles, and only what needs no person.
+fn personal(token: &ApiToken, account: Account, grants: Vec<Grant>) -> Principal {
+    let words = token.actions.iter();
+    Principal {
+        id: account.id,
+        name: account.login,
+        grants,
+        // Without words nothing is allowed: such a token was made for something.
+        only: Some(words.filter_map(|word| Action::of(word)).collect()),
+        assurance: Assurance::LocalUser,
+        via: Via::Token,
+        browser: None,
     }
 }
 

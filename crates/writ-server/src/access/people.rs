@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex as Blocking, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use tokio::sync::Mutex;
 use writ_model::{Grant, PrincipalId};
 use writ_registry::directory::{RoleBook, SessionToken};
@@ -33,6 +33,10 @@ pub struct People {
     pub(crate) tries: Tries,
     /// Sign-ins begun elsewhere, per address.
     pub(crate) begun: Tries,
+    /// Programs that ask for a token, per address.
+    pub(crate) devices: Tries,
+    /// Codes of such programs that were typed, per address.
+    pub(crate) codes: Tries,
 }
 
 impl std::fmt::Debug for People {
@@ -50,6 +54,8 @@ impl People {
             forms: store.trust().derived_key("form-tokens")?,
             tries: Tries::default(),
             begun: Tries::default(),
+            devices: Tries::default(),
+            codes: Tries::default(),
         })
     }
 
@@ -104,6 +110,21 @@ impl People {
 pub(crate) fn secure(config: &Config) -> bool {
     let public = config.public_url.as_deref().unwrap_or_default();
     config.tls.is_some() || config.behind_proxy || public.starts_with("https://")
+}
+
+/// The address of this server for whoever asks: the public one, or on this machine the one that the
+/// request used, which was looked at before.
+pub(crate) fn base(config: &Config, headers: &HeaderMap) -> String {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    match (&config.public_url, host) {
+        (None, Some(host)) => {
+            let scheme = if secure(config) { "https" } else { "http" };
+            format!("{scheme}://{host}")
+        }
+        _ => config.base(),
+    }
 }
 
 /// The name of the cookie that holds a session. With the prefix, browsers take it from this very

@@ -9,6 +9,7 @@ pub mod changes;
 pub mod controls;
 pub mod decide;
 pub mod decisions;
+pub mod device;
 pub mod evidence;
 pub mod exemptions;
 pub mod findings;

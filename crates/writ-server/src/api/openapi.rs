@@ -21,6 +21,9 @@ use writ_render::GateDocument;
 use super::changes::ChangesQuery;
 use super::controls::ControlView;
 use super::decisions::DecisionView;
+use super::device::{
+    DeviceCodesView, DevicePoll, DeviceRefusal, DeviceRequest, DeviceToken, Revoked,
+};
 use super::evidence::{ENVELOPE, EvidenceQuery, EvidenceView};
 use super::exemptions::{ExemptionView, ExemptionsQuery};
 use super::findings::FindingsQuery;
@@ -79,6 +82,7 @@ fn envelope(_: &mut SchemaGenerator) -> Schema {
 }
 
 const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 const READ: &[Code] = &[Code::Query, Code::NotAllowed, Code::Store];
 const READ_ONE: &[Code] = &[
     Code::Query,
@@ -223,6 +227,45 @@ const OPERATIONS: &[Operation] = &[
             Code::Busy,
             Code::Store,
         ],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/device",
+        id: "askForToken",
+        about: "Begin to ask a person for a token (RFC 8628)",
+        query: whole::<NoQuery>,
+        body: Some(&[(FORM, of::<DeviceRequest>)]),
+        answers: &[(200, JSON, of::<DeviceCodesView>)],
+        refusals: &[
+            Code::TooLarge,
+            Code::People,
+            Code::TooOften,
+            Code::CrossSite,
+            Code::Store,
+        ],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/device/token",
+        id: "fetchToken",
+        about: "Fetch the token that a person was asked for",
+        query: whole::<NoQuery>,
+        body: Some(&[(FORM, of::<DevicePoll>)]),
+        answers: &[
+            (200, JSON, of::<DeviceToken>),
+            (400, JSON, of::<DeviceRefusal>),
+        ],
+        refusals: &[Code::TooLarge, Code::CrossSite, Code::Store],
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/device/revoke",
+        id: "endToken",
+        about: "End the token of a person that comes with the request",
+        query: whole::<NoQuery>,
+        body: None,
+        answers: &[(200, JSON, of::<Revoked>)],
+        refusals: &[Code::SignIn, Code::People, Code::CrossSite, Code::Store],
     },
     read!(
         "/api/v1/findings",

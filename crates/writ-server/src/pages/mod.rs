@@ -6,6 +6,7 @@ pub mod changes;
 pub mod control;
 pub mod controls;
 pub mod decision;
+pub mod device;
 pub mod environment;
 pub mod environments;
 pub mod evidence;

@@ -18,7 +18,7 @@ use super::settings::{current, known};
 use super::sign_in::{SignInQuery, begin, end_before, redirect, too_often};
 use crate::access::oidc::refusal::refused;
 use crate::access::oidc::{Asked, Person, Provider};
-use crate::access::people::{attempt_cookie, attempt_cookie_name, secure, session_cookie};
+use crate::access::people::{attempt_cookie, attempt_cookie_name, base, session_cookie};
 use crate::access::tries::address;
 use crate::access::{Principal, Via};
 use crate::http::ask::{cookie, pairs, theme};
@@ -398,20 +398,9 @@ async fn lead(
     Ok((there, attempt_cookie(&state.config, Some(&token))))
 }
 
-/// The whole address that the provider sends people back to: the public one, or on this machine the one
-/// that the browser uses, which was looked at before.
+/// The whole address that the provider sends people back to.
 fn callback(state: &Shared, headers: &HeaderMap, key: &str) -> String {
-    let config = &state.config;
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let base = match (&config.public_url, host) {
-        (None, Some(host)) => {
-            let scheme = if secure(config) { "https" } else { "http" };
-            format!("{scheme}://{host}")
-        }
-        _ => config.base(),
-    };
+    let base = base(&state.config, headers);
     format!("{base}{}", paths::sign_in_back(key))
 }
 

@@ -7,8 +7,9 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use qrcodegen::{QrCode, QrCodeEcc};
 use serde::Deserialize;
+use writ_registry::ApiToken;
 use writ_registry::directory::{
-    Account, Enrolment, IDLE, LIFETIME, Link, MAX_PASSWORD, MIN_PASSWORD, Session,
+    Account, Enrolment, IDLE, LIFETIME, Link, MAX_PASSWORD, MIN_PASSWORD, PERSONAL_LIFE, Session,
 };
 
 use super::sign_in::{begin, redirect};
@@ -58,6 +59,13 @@ pub struct Which {
     session: String,
 }
 
+/// A token to end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhichToken {
+    token: String,
+}
+
 /// Shows the page.
 ///
 /// # Errors
@@ -82,7 +90,11 @@ pub async fn show(ask: Ask, _: Query<SettingsQuery>) -> Result<Response, Problem
             let sessions = store.sessions(Some(&account.id)).await?;
             let waiting = store.totp_enrolment(&account.id, &account.login).await?;
             let links = store.links(Some(&account.id)).await?;
-            body(&ask, &account, &sessions, &links, waiting.as_ref())
+            let tokens = store.tokens_of(&account.id).await?;
+            html! {
+                (body(&ask, &account, &sessions, &links, waiting.as_ref()))
+                (programs(&ask, &tokens))
+            }
         }
     };
     frame::page(&ask, &head, &body).await
@@ -107,6 +119,43 @@ fn body(
                 button.btn type="submit" { "End all other sessions" }
             }
         }
+    }
+}
+
+/// Programs that have a token of the person.
+fn programs(ask: &Ask, tokens: &[ApiToken]) -> Markup {
+    let mut table = Table::new(
+        "programs",
+        "Programs with a token",
+        vec![
+            Column::head("Program"),
+            Column::text("Since"),
+            Column::text("Last used"),
+            Column::narrow("End"),
+        ],
+    );
+    for token in tokens {
+        let end = html! {
+            form action="/settings/token" method="post" {
+                (form::token(&ask.principal))
+                input type="hidden" name="token" value=(token.id);
+                button.btn.small type="submit" { "End" span.vh { " " (token.name) } }
+            }
+        };
+        table.rows.push(Row::new(vec![
+            Cell::text(token.name.as_str()),
+            Cell::ago(ask, token.created_at),
+            match token.used_at {
+                Some(at) => Cell::ago(ask, at),
+                None => Cell::text("never"),
+            },
+            Cell::html("", end),
+        ]));
+    }
+    html! {
+        h2 { "Programs" }
+        p.sub { "A program that asks by " code { "writ login" } " gets a token of yours, for " (PERSONAL_LIFE.human()) "." }
+        @if tokens.is_empty() { p { "No program has one." } } @else { (table.html()) }
     }
 }
 
@@ -259,6 +308,25 @@ pub(super) fn sessions_table(ask: &Ask, sessions: &[Session], action: &str) -> T
         ]));
     }
     table
+}
+
+/// Ends a token that a program has.
+///
+/// # Errors
+/// There is no such token of this person, or the store cannot be used.
+pub async fn token(
+    State(state): State<Shared>,
+    principal: Principal,
+    Form(which): Form<WhichToken>,
+) -> Result<Response, Problem> {
+    known(&principal)?;
+    let own = state.store.tokens_of(&principal.id).await?;
+    if !own.iter().any(|token| token.id == which.token) {
+        return Err(refused("no program has such a token of yours"));
+    }
+    state.store.revoke_token(&which.token).await?;
+    tracing::info!(principal = %principal.id, token = which.token, "ended a token");
+    Ok(Redirect::to("/settings").into_response())
 }
 
 /// How somebody showed who they are.

@@ -278,7 +278,8 @@ async fn link(
             store.link(&account, &of).await.map_err(failed)?;
         }
         Some((issuer, None)) => {
-            if !store.unlink(&account, issuer).await.map_err(failed)? {
+            let taken = store.unlink(&account, issuer).await.map_err(failed)?;
+            if !taken {
                 let problem = format!("'{}' has no link with {issuer}", account.login);
                 return Err(edge::usage(problem).try_this("writ server account link NAME"));
             }

@@ -47,6 +47,7 @@ async fn new(context: &Context, store: &Store, args: &TokenArgs) -> Done {
         services: args.service.clone(),
         actions: args.action.clone(),
         life: args.expires,
+        owner: None,
     };
     let (token, secret) = match store.new_token(wanted).await {
         Ok(made) => made,

@@ -3,11 +3,13 @@
 mod collect;
 mod decide;
 mod demo;
+mod device;
 mod guarded;
 mod hooks;
 mod intake;
 mod issuer;
 mod oidc;
+mod oidc_people;
 mod oidc_real;
 mod people;
 mod people_matrix;

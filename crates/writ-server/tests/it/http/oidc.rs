@@ -7,25 +7,25 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use writ_ledger::Clock as _;
 use writ_model::{Assurance, Grant, Role, Span};
-use writ_registry::directory::{ATTEMPT_LIFE, RoleBook, RoleChange};
+use writ_registry::directory::{ATTEMPT_LIFE, RoleBook};
 use writ_server::access::oidc::OidcSettings;
 
-use super::guarded::{Guarded, PASSWORD, Signed as Browser, between};
+use super::guarded::{Guarded, PASSWORD};
 use super::provider::{CLIENT, Code, Provider, SECRET, Signed};
 
 const HTML: &str = "text/html,*/*";
 
-struct Fixture {
-    guarded: Guarded,
-    provider: Provider,
+pub(super) struct Fixture {
+    pub(super) guarded: Guarded,
+    pub(super) provider: Provider,
     _secret: TempDir,
 }
 
 /// A sign-in that a browser began.
 #[derive(Debug, Clone)]
-struct Begun {
+pub(super) struct Begun {
     asked: HashMap<String, String>,
-    cookie: String,
+    pub(super) cookie: String,
 }
 
 impl Begun {
@@ -46,11 +46,11 @@ fn settings(provider: &Provider, secret: &TempDir, more: &str) -> OidcSettings {
 }
 
 impl Fixture {
-    async fn new(more: &str) -> Self {
+    pub(super) async fn new(more: &str) -> Self {
         Self::with(Provider::start().await, more).await
     }
 
-    async fn with(provider: Provider, more: &str) -> Self {
+    pub(super) async fn with(provider: Provider, more: &str) -> Self {
         let secret = tempfile::tempdir().unwrap();
         let corp = settings(&provider, &secret, more);
         let people = [("ada", Role::Operator)];
@@ -62,19 +62,19 @@ impl Fixture {
         }
     }
 
-    async fn get(&self, path: &str, cookie: &str) -> Response {
+    pub(super) async fn get(&self, path: &str, cookie: &str) -> Response {
         let request = self.guarded.server.request(Method::GET, path);
         let request = request.header("cookie", cookie).header("accept", HTML);
         request.send().await.unwrap()
     }
 
-    async fn begin(&self, next: &str) -> Begun {
+    pub(super) async fn begin(&self, next: &str) -> Begun {
         let path = format!("/sign-in/with/corp?next={next}");
         begun(&self.get(&path, "").await)
     }
 
     /// The claims of a good ID token.
-    fn claims(&self, begun: &Begun, subject: &str) -> Value {
+    pub(super) fn claims(&self, begun: &Begun, subject: &str) -> Value {
         let now = self.guarded.clock.now_micros() / 1_000_000;
         json!({
             "iss": self.provider.address(), "aud": CLIENT, "sub": subject, "nonce": begun.get("nonce"),
@@ -82,7 +82,7 @@ impl Fixture {
         })
     }
 
-    fn code(&self, begun: &Begun, claims: Value, signed: Signed) -> String {
+    pub(super) fn code(&self, begun: &Begun, claims: Value, signed: Signed) -> String {
         let code = format!("c-{}", begun.get("state"));
         let good_for = Code {
             challenge: begun.get("code_challenge").to_owned(),
@@ -95,12 +95,12 @@ impl Fixture {
     }
 
     /// The way back with what the provider adds.
-    async fn back(&self, begun: &Begun, code: &str) -> Response {
+    pub(super) async fn back(&self, begun: &Begun, code: &str) -> Response {
         let path = self.path(begun, code);
         self.get(&path, &begun.cookie).await
     }
 
-    fn path(&self, begun: &Begun, code: &str) -> String {
+    pub(super) fn path(&self, begun: &Begun, code: &str) -> String {
         format!(
             "/sign-in/with/corp/back?code={code}&state={}&iss={}&session_state=x",
             begun.get("state"),
@@ -108,7 +108,7 @@ impl Fixture {
         )
     }
 
-    async fn sign_in(&self, change: Value) -> Response {
+    pub(super) async fn sign_in(&self, change: Value) -> Response {
         let begun = self.begin("/changes").await;
         let mut claims = self.claims(&begun, "g-1");
         for (name, value) in change.as_object().unwrap() {
@@ -118,7 +118,7 @@ impl Fixture {
         self.back(&begun, &code).await
     }
 
-    async fn roles(&self, login: &str) -> Vec<Grant> {
+    pub(super) async fn roles(&self, login: &str) -> Vec<Grant> {
         let store = &self.guarded.server.app.store;
         let mut book = RoleBook::default();
         store.read_roles(&mut book).await.unwrap();
@@ -126,7 +126,7 @@ impl Fixture {
     }
 }
 
-fn location(answer: &Response) -> String {
+pub(super) fn location(answer: &Response) -> String {
     answer.headers()["location"].to_str().unwrap().to_owned()
 }
 
@@ -140,7 +140,7 @@ fn begun(answer: &Response) -> Begun {
     lead(&location(answer), cookie)
 }
 
-fn lead(there: &str, cookie: &str) -> Begun {
+pub(super) fn lead(there: &str, cookie: &str) -> Begun {
     Begun {
         asked: Url::parse(there)
             .unwrap()
@@ -152,7 +152,7 @@ fn lead(there: &str, cookie: &str) -> Begun {
 }
 
 /// The session of an answer that signs somebody in.
-fn session(answer: &Response) -> String {
+pub(super) fn session(answer: &Response) -> String {
     assert_eq!(answer.status(), 303);
     let set: Vec<&str> = answer
         .headers()
@@ -169,7 +169,7 @@ fn session(answer: &Response) -> String {
     set[0].split(';').next().unwrap().to_owned()
 }
 
-async fn refusal(answer: Response, status: u16) -> String {
+pub(super) async fn refusal(answer: Response, status: u16) -> String {
     let found = answer.status().as_u16();
     assert!(answer.headers().get("set-cookie").is_none());
     let text = answer.text().await.unwrap();
@@ -522,115 +522,5 @@ async fn userinfo_adds_what_the_token_leaves_out_about_the_same_person() {
     fixture.provider.knows(json!({"sub": "g-2"}));
     let text = refusal(fixture.sign_in(json!({})).await, 403).await;
     assert!(text.contains("two people at once"), "{text}");
-    fixture.guarded.server.end().await;
-}
-
-#[tokio::test]
-async fn roles_follow_from_claims_where_the_settings_say_so() {
-    let rules = "
-        [[roles]]\nclaim = \"groups\"\nvalue = \"devs\"\nrole = \"developer\"\nfor = \"payments\"
-        [[roles]]\nclaim = \"groups\"\nvalue = \"audit\"\nrole = \"auditor\"\n";
-    let fixture = Fixture::new(rules).await;
-    let login = "grace.hopper@corp";
-    let cookie = session(&fixture.sign_in(json!({"groups": ["devs", "all"]})).await);
-    let developer: Vec<String> = fixture
-        .roles(login)
-        .await
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(developer, ["developer for payments"]);
-    assert_eq!(fixture.get("/changes", &cookie).await.status(), 200);
-    // What must not be held together is not given.
-    session(&fixture.sign_in(json!({"groups": ["devs", "audit"]})).await);
-    assert_eq!(fixture.roles(login).await.len(), 1);
-    // What an operator gave besides stays; what the provider no longer says goes.
-    let store = &fixture.guarded.server.app.store;
-    let id = store.account(login).await.unwrap().id;
-    let change = RoleChange {
-        principal: &id,
-        grant: Grant::everywhere(Role::Reviewer),
-        granted: true,
-        by: &id,
-        bootstrap: false,
-    };
-    store.change_role(&change).await.unwrap();
-    session(&fixture.sign_in(json!({"groups": "none"})).await);
-    assert_eq!(
-        fixture.roles(login).await,
-        [Grant::everywhere(Role::Reviewer)]
-    );
-    fixture.guarded.server.end().await;
-}
-
-#[tokio::test]
-async fn an_account_of_this_server_is_linked_by_who_has_its_password() {
-    let fixture = Fixture::new("new_people = false\n").await;
-    let text = refusal(fixture.sign_in(json!({})).await, 403).await;
-    assert!(text.contains("nobody here is linked with you"), "{text}");
-    let ada = fixture.guarded.sign_in("ada").await;
-    let link = async |who: &Browser, current: &str| {
-        let fields = [("provider", "corp"), ("current", current)];
-        fixture.guarded.post("/settings/link", who, &fields).await
-    };
-    assert_eq!(link(&ada, "wrong horse battery").await.status(), 422);
-    let forged = Browser {
-        cookie: ada.cookie.clone(),
-        token: "x".to_owned(),
-    };
-    assert_eq!(link(&forged, PASSWORD).await.status(), 403);
-    let begin = async || {
-        let answer = link(&ada, PASSWORD).await;
-        assert_eq!(answer.status(), 200);
-        let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
-        let page = answer.text().await.unwrap();
-        let there = between(&page, "class=\"btn primary\" href=\"", "\"").replace("&amp;", "&");
-        lead(&there, &cookie)
-    };
-    // Whoever began it must still be signed in.
-    let begun = begin().await;
-    let code = fixture.code(&begun, fixture.claims(&begun, "g-1"), Signed::Well);
-    let text = refusal(fixture.back(&begun, &code).await, 403).await;
-    assert!(text.contains("no longer signed in"), "{text}");
-    let begun = begin().await;
-    let code = fixture.code(&begun, fixture.claims(&begun, "g-1"), Signed::Well);
-    let both = format!("{}; {}", begun.cookie, ada.cookie);
-    let answer = fixture.get(&fixture.path(&begun, &code), &both).await;
-    assert_eq!(
-        (answer.status().as_u16(), location(&answer).as_str()),
-        (303, "/settings")
-    );
-    // The provider now opens the account, with its roles.
-    let cookie = session(&fixture.sign_in(json!({})).await);
-    let page = fixture
-        .get("/settings", &cookie)
-        .await
-        .text()
-        .await
-        .unwrap();
-    assert!(
-        page.contains("Grace &lt;i&gt;Hopper") && page.contains("Corp &lt;b&gt;"),
-        "{page}"
-    );
-    assert_eq!(fixture.get("/admin/people", &cookie).await.status(), 200);
-    let store = &fixture.guarded.server.app.store;
-    assert_eq!(store.accounts().await.unwrap().len(), 1);
-    // Nobody else becomes ada, and ada nobody else.
-    let subject = |subject| writ_registry::directory::Subject {
-        issuer: "https://other.example",
-        subject,
-        name: "",
-    };
-    let account = store.account("ada").await.unwrap();
-    store.link(&account, &subject("1")).await.unwrap();
-    store.link(&account, &subject("1")).await.unwrap();
-    assert!(store.link(&account, &subject("2")).await.is_err());
-    // And back.
-    let taken = fixture
-        .guarded
-        .post("/settings/unlink", &ada, &[("provider", "corp")])
-        .await;
-    assert_eq!(taken.status(), 303);
-    refusal(fixture.sign_in(json!({})).await, 403).await;
     fixture.guarded.server.end().await;
 }

@@ -52,6 +52,7 @@ fn wanted(name: &str, services: &[&str], actions: &[&str]) -> NewToken {
         services: all(services),
         actions: all(actions),
         life: Span::from_secs(30 * DAY),
+        owner: None,
     }
 }
 
@@ -222,6 +223,7 @@ async fn a_token_that_is_wrong_ended_or_revoked() {
         (
             NewToken {
                 life: Span::from_secs(367 * DAY),
+                owner: None,
                 ..wanted("long", &[], &[])
             },
             "cannot count for",
@@ -229,6 +231,7 @@ async fn a_token_that_is_wrong_ended_or_revoked() {
         (
             NewToken {
                 life: Span::from_secs(1),
+                owner: None,
                 ..wanted("short", &[], &[])
             },
             "cannot count for",
