@@ -6,6 +6,7 @@ mod demo;
 mod device;
 mod guarded;
 mod hooks;
+mod hooks_gate;
 mod intake;
 mod issuer;
 mod oidc;
