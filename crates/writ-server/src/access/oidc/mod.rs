@@ -7,7 +7,7 @@
 //! `rsa` with its unfixed timing weakness (RUSTSEC-2023-0071), a second generation of hash and curve
 //! crates, and an HTTP client that knows nothing of this server's rule for addresses. What is needed
 //! beside the verifier of tokens that CI jobs use already is one redirect, one POST and the checks in
-//! [`claims`].
+//! `claims`.
 //!
 //! State, nonce and PKCE verifier of a sign-in are derived from a random token that only the browser
 //! has (its cookie) and a key of this store. The store keeps the digest of that token, so nobody who
