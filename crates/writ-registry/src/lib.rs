@@ -32,6 +32,7 @@ pub mod log;
 mod open;
 mod ops;
 mod read;
+pub mod reads;
 mod record;
 mod reindex;
 pub mod spool;

@@ -142,6 +142,13 @@ const CREATE: &[&str] = &[
         pause BIGINT NOT NULL,
         state {text} NOT NULL,
         pseudonym {text} NOT NULL)",
+    // Who read what, see `reads`.
+    "CREATE TABLE IF NOT EXISTS reads (
+        at BIGINT NOT NULL,
+        request {text} NOT NULL,
+        principal {text} NOT NULL,
+        path {text} NOT NULL,
+        PRIMARY KEY (at, request))",
     "INSERT INTO meta (key, value) VALUES ('schema_version', '1') ON CONFLICT (key) DO NOTHING",
     "UPDATE meta SET value = '3' WHERE key = 'schema_version' AND value IN ('1', '2')",
 ];
@@ -170,6 +177,11 @@ const TABLES: &[(&str, &str, &[bool])] = &[
         "SELECT id, key, name, machine, listed, added_at, disabled_at FROM persons ORDER BY id",
         "INSERT INTO persons (id, key, name, machine, listed, added_at, disabled_at) VALUES",
         &[false, false, false, true, true, true, true],
+    ),
+    (
+        "SELECT at, request, principal, path FROM reads ORDER BY at, request",
+        "INSERT INTO reads (at, request, principal, path) VALUES",
+        &[true, false, false, false],
     ),
     (
         "SELECT pseudonym, alias, person FROM aliases ORDER BY pseudonym",

@@ -54,6 +54,8 @@ pub struct Schedule {
     pub verify_hours: u32,
     /// Minutes between two looks at the git hosts; 0: never.
     pub collect_minutes: u32,
+    /// Days for which it is kept who read what; 0: for ever.
+    pub reads_days: u32,
 }
 
 /// Files of a certificate.
@@ -151,6 +153,7 @@ impl Default for Schedule {
             enabled: true,
             verify_hours: 24,
             collect_minutes: 60,
+            reads_days: 400,
         }
     }
 }

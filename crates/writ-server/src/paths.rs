@@ -280,6 +280,12 @@ pub fn people() -> Path {
     Path::raw("/admin/people")
 }
 
+/// Who read what.
+#[must_use]
+pub fn reads() -> Path {
+    Path::raw("/admin/reads")
+}
+
 /// An address of this server, whatever was asked for.
 #[must_use]
 pub fn local(next: &str) -> &str {

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
+use writ_registry::reads::Read;
 
 use crate::access::{Action, Principal, forms, may};
 use crate::http::Problem;
@@ -83,10 +84,14 @@ routes! {
     get "/search" Page ReadRecords => pages::search::show;
     get "/admin/health" Page ReadServer => pages::health::show;
     get "/admin/keys" Page ReadServer => pages::keys::show;
-    get "/admin/people" Page ManagePeople => pages::people::show;
+    get "/admin/people" Page ReadPeople => pages::people::show;
+    post "/admin/people/bind" Page ManagePeople => pages::persons::bind;
+    post "/admin/people/unbind" Page ManagePeople => pages::persons::unbind;
+    post "/admin/people/answer" Page AnswerBindings => pages::persons::answer;
     post "/admin/people/role" Page ManagePeople => pages::people::role;
     post "/admin/people/disable" Page ManagePeople => pages::people::disable;
     post "/admin/people/session" Page ManagePeople => pages::people::session;
+    get "/admin/reads" Page ReadReads => pages::reads::show;
     get "/sign-in" Page Public => pages::sign_in::show;
     post "/sign-in" Page Public => pages::sign_in::enter;
     get "/sign-in/with/{provider}" Page Public => pages::oidc::start;
@@ -131,6 +136,8 @@ routes! {
     get "/api/v1/posture" Api ReadRecords => api::posture::get;
     get "/api/v1/server" Api ReadLedger => api::about::get;
     post "/api/v1/workload/keys" Api RecordEvidence => api::workload::bind;
+    get "/api/v1/people/key" Api RecordEvidence => api::people::key;
+    post "/api/v1/people/import" Api ManagePeople => api::people::import;
     get "/api/v1/stats" Api ReadServer => api::stats::get;
 
     get "/ledger/checkpoint" Ledger ReadLedger => ledger::checkpoint;
@@ -154,7 +161,12 @@ pub(crate) fn router(state: &Shared) -> Router<Shared> {
     })
 }
 
-async fn ask(action: Action, State(_): State<Shared>, request: Request, next: Next) -> Response {
+async fn ask(
+    action: Action,
+    State(state): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(principal) = request.extensions().get::<Principal>().cloned() else {
         return Problem::new(crate::http::Code::Internal, "the request has no principal")
             .into_response();
@@ -167,18 +179,35 @@ async fn ask(action: Action, State(_): State<Shared>, request: Request, next: Ne
         Err(problem) => return problem.into_response(),
     };
     let read = audit_read(&principal, action, &request);
+    if let Some((path, id)) = &read {
+        // What cannot be noted is not shown.
+        let note = Read {
+            at: state.store.now(),
+            principal: principal.id.clone(),
+            path: path.clone(),
+            request: id.clone(),
+        };
+        if let Err(error) = state.store.note_read(&note).await {
+            tracing::error!(%error, "a read could not be noted");
+            return Problem::new(
+                crate::http::Code::Store,
+                "what an auditor reads is noted, and it could not be",
+            )
+            .into_response();
+        }
+    }
     let response = next.run(request).await;
     if let Some((path, id)) = read {
         tracing::info!(
             target: "writ_server::audit_read",
             principal = %principal.id, path, request = id, status = response.status().as_u16(),
-            "an auditor read"
+            "read"
         );
     }
     response
 }
 
-/// What an auditor reads, for the log: address and request.
+/// What an auditor reads, and who reads whole entries of the ledger, to be noted: address and request.
 fn audit_read(
     principal: &Principal,
     action: Action,
@@ -188,7 +217,12 @@ fn audit_read(
         .grants
         .iter()
         .any(|grant| grant.role == writ_model::Role::Auditor);
-    if !auditor || action == Action::Public || request.method() != axum::http::Method::GET {
+    let noted = auditor || action == Action::ReadEntries;
+    let reads = matches!(
+        *request.method(),
+        axum::http::Method::GET | axum::http::Method::HEAD
+    );
+    if !noted || action == Action::Public || !reads {
         return None;
     }
     let id = request.extensions().get::<RequestId>();

@@ -36,11 +36,19 @@ pub enum Job {
     Deliveries,
     /// Read what webhooks lost or never tell.
     Collect,
+    /// Forget who read what, when its time is over.
+    Reads,
 }
 
 impl Job {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Verify, Self::Locks, Self::Deliveries, Self::Collect];
+    pub const ALL: [Self; 5] = [
+        Self::Verify,
+        Self::Locks,
+        Self::Deliveries,
+        Self::Collect,
+        Self::Reads,
+    ];
 
     /// The name of its row.
     #[must_use]
@@ -50,6 +58,7 @@ impl Job {
             Self::Locks => "locks",
             Self::Deliveries => "deliveries",
             Self::Collect => "collect",
+            Self::Reads => "reads",
         }
     }
 
@@ -61,6 +70,7 @@ impl Job {
             Self::Locks => "complete the locks of recorded evidence",
             Self::Deliveries => "forget deliveries of webhooks after 90 days",
             Self::Collect => "read changes and branch protection from git hosts",
+            Self::Reads => "forget who read what, when its time is over",
         }
     }
 }
@@ -75,6 +85,8 @@ fn every(app: &Shared, job: Job) -> Option<Span> {
         Job::Deliveries => 24 * HOUR,
         Job::Collect if app.collectors.is_empty() => 0,
         Job::Collect => 60 * i64::from(app.config.schedule.collect_minutes),
+        Job::Reads if app.config.schedule.reads_days == 0 => 0,
+        Job::Reads => 24 * HOUR,
     };
     (seconds > 0 && !app.demo && app.config.schedule.enabled).then(|| Span::from_secs(seconds))
 }
@@ -178,6 +190,14 @@ async fn work(app: &Shared, job: Job) -> Result<String, String> {
             let before = app.store.now().plus(Span::from_secs(-KEPT.secs()));
             match app.store.forget_hook_deliveries(before).await {
                 Ok(forgotten) => Ok(format!("{forgotten} deliveries forgotten")),
+                Err(error) => Err(chain(&error)),
+            }
+        }
+        Job::Reads => {
+            let days = i64::from(app.config.schedule.reads_days);
+            let before = app.store.now().plus(Span::from_secs(-days * 86_400));
+            match app.store.forget_reads(before).await {
+                Ok(reads) => Ok(format!("{reads} reads forgotten")),
                 Err(error) => Err(chain(&error)),
             }
         }

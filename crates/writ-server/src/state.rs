@@ -205,6 +205,12 @@ impl App {
         }
     }
 
+    /// Asks the directory for names anew.
+    pub fn forget_names(&self) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.clear();
+    }
+
     /// The name of a person for a screen: the pseudonym where the directory has none.
     #[must_use]
     pub fn name(&self, id: &PrincipalId) -> String {

@@ -44,6 +44,15 @@ pub enum ServerCommand {
     /// People who may sign in: accounts, passwords, roles.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Show what auditors read, and who read whole ledger entries.
+    #[command(
+        after_help = "Examples:\n  writ server reads\n  writ server reads --limit 1000 -f jsonl"
+    )]
+    Reads {
+        /// How many, the newest first.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
     /// Who is whom: people, their accounts elsewhere, teams and machines.
     #[command(subcommand)]
     People(PeopleCommand),

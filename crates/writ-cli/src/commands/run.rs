@@ -41,7 +41,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<u8, EdgeError> {
     let door = Door::open(context, remote).await?;
     let _one_at_a_time = alone(context, &repo).await?;
     let work = work_folder()?;
-    let keys = Keys::of(door.trust())?;
+    let keys = Keys::of(door.trust())?.of_server(&door).await;
     let recorder = door.observed(!args.no_cache);
     let request = PlanRequest {
         stages: args.stages.clone(),
@@ -112,6 +112,17 @@ impl Keys {
             principals: key("principals")?,
             secrets: key("secrets")?,
         })
+    }
+
+    /// With the server's key for authors, where there is a server: people have the same pseudonyms
+    /// wherever their change is built.
+    pub async fn of_server(mut self, door: &Door) -> Self {
+        if let Door::Server { remote, .. } = door
+            && let Some(key) = remote.account_key().await
+        {
+            self.principals = key;
+        }
+        self
     }
 
     /// Keys for work that records nothing.

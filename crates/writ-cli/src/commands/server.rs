@@ -41,6 +41,7 @@ pub async fn run(context: &Context, command: &ServerCommand) -> Result<u8, EdgeE
         ServerCommand::Reindex { verify } => return reindex::run(context, *verify).await,
         ServerCommand::AcceptRollback { reason } => accept(context, reason).await,
         ServerCommand::Account(command) => account::run(context, command).await,
+        ServerCommand::Reads { limit } => people::reads(context, *limit).await,
         ServerCommand::People(command) => people::run(context, command).await,
     }?;
     Ok(0)

@@ -4,6 +4,7 @@
 //! server's decision is the one that counts. Nothing that it says of the ledger is believed without
 //! a receipt under a log key that was configured, or pinned when it was first spoken to.
 
+mod accounts;
 mod deliver;
 pub mod held;
 mod pins;

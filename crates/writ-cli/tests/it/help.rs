@@ -46,6 +46,7 @@ const VERBS: &[&str] = &[
     "server token list",
     "server token revoke",
     "server account link",
+    "server reads",
     "server people import",
     "server people list",
     "server people show",

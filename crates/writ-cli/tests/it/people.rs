@@ -129,6 +129,8 @@ fn a_list_is_imported_and_a_second_person_approves() {
     assert_eq!(people("ada", &["bind", "u-1", "jira:ada"]).code, 2);
     assert_eq!(people("ada", &["show", "nobody"]).code, 2);
     assert_eq!(import("ada", &[], LIST).json()["counts"]["bindings"], 0);
+    let reads = sandbox.writ(&["server", "reads"]);
+    assert_eq!((reads.code, reads.out.as_str()), (0, "no read is noted\n"));
     // The ledger knows pseudonyms only, and verifies.
     assert_eq!(sandbox.writ(&["verify"]).code, 0);
 }

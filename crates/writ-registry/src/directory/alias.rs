@@ -100,13 +100,7 @@ impl Alias {
     /// # Errors
     /// As [`Alias::parse`].
     pub fn new(kind: AliasKind, name: &str) -> std::result::Result<Self, String> {
-        let name = match kind {
-            AliasKind::Mail => fold_mail(name),
-            AliasKind::Gitlab | AliasKind::Github => fold(name.trim().trim_start_matches('@')),
-            // Logins are small ASCII letters already; users of the operating system keep their case,
-            // as they are recorded.
-            AliasKind::Local | AliasKind::Oidc => name.trim().nfc().collect(),
-        };
+        let name = normal(kind, name);
         let wrong = |problem: &str| Err(format!("the account '{}' {problem}", shown(&name)));
         if name.is_empty() || name.len() > MAX_ALIAS {
             return wrong(&format!("must have 1 to {MAX_ALIAS} bytes"));
@@ -201,6 +195,17 @@ fn fold(text: &str) -> String {
     // Upper case first: one letter may have several small forms.
     let upper = text.nfc().collect::<String>().to_uppercase();
     upper.to_lowercase().nfc().collect()
+}
+
+/// A name as it is compared.
+fn normal(kind: AliasKind, name: &str) -> String {
+    match kind {
+        AliasKind::Mail => fold_mail(name),
+        AliasKind::Gitlab | AliasKind::Github => fold(name.trim().trim_start_matches('@')),
+        // Logins are small ASCII letters already; users of the operating system keep their case, as they
+        // are recorded.
+        AliasKind::Local | AliasKind::Oidc => name.trim().nfc().collect(),
+    }
 }
 
 /// A mail address as it is compared.

@@ -222,6 +222,25 @@ async fn a_second_person_puts_bindings_in_force() {
 }
 
 #[tokio::test]
+async fn what_other_systems_and_git_say_is_what_bindings_find() {
+    let place = tempfile::tempdir().unwrap();
+    let store = store(place.path()).await;
+    for (system, account, name) in [
+        ("github", "Octo-Cat", "github:octo-cat"),
+        ("gitlab", " Ada", "gitlab:@ada"),
+        ("mail", "Ada@Example.org", "mail:ada@example.org"),
+    ] {
+        let said = store.outside_principal(system, account).unwrap();
+        assert_eq!(said, alias(&store, name));
+    }
+    let purpose = writ_registry::directory::PrincipalKey::PURPOSE;
+    let key = store.trust().derived_key(purpose).unwrap();
+    let key = writ_registry::directory::PrincipalKey::new(key);
+    let author = key.principal("Ada <ada@example.org>".split(' ').nth(1).unwrap());
+    assert_eq!(author, alias(&store, "ada@example.org"));
+}
+
+#[tokio::test]
 async fn a_long_list_lies_in_the_locker() {
     let place = tempfile::tempdir().unwrap();
     let store = store(place.path()).await;

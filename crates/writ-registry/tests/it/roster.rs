@@ -174,6 +174,22 @@ pub async fn people_come_and_go(place: Place) {
         );
     }
     assert_eq!(store.persons().await.unwrap().len(), 3);
+    // Who read what is kept for a time.
+    let read = |at: i64, request: &str| writ_registry::reads::Read {
+        at: writ_model::Timestamp::from_micros(at),
+        principal: cleo.clone(),
+        path: "/evidence?service=payments-api".to_owned(),
+        request: request.to_owned(),
+    };
+    for one in [read(10, "a"), read(20, "b"), read(20, "b"), read(30, "c")] {
+        store.note_read(&one).await.unwrap();
+    }
+    let all = store.reads(None, 9).await.unwrap();
+    assert_eq!(all, [read(30, "c"), read(20, "b"), read(10, "a")]);
+    let before = writ_model::Timestamp::from_micros(30);
+    assert_eq!(store.reads(Some(before), 1).await.unwrap(), [read(20, "b")]);
+    assert_eq!(store.forget_reads(before).await.unwrap(), 2);
+    assert_eq!(store.reads(None, 9).await.unwrap(), [read(30, "c")]);
     // A copy has the names.
     let to = place.dir.path().join("people-backup");
     let options = writ_registry::backup::BackupOptions::default();

@@ -24,6 +24,12 @@ macro_rules! actions {
                 matches!(self, Self::Public | Self::DeliverEvents)
             }
 
+            /// Whether it is about the whole store: a role for one service is not enough.
+            #[must_use]
+            pub const fn is_whole(self) -> bool {
+                matches!(self, Self::ManagePeople | Self::AnswerBindings | Self::ReadPeople | Self::ReadReads)
+            }
+
             /// What it means.
             #[must_use]
             pub const fn about(self) -> &'static str {
@@ -50,6 +56,9 @@ actions! {
     Decide = "decide": "Ask the gate for a decision.",
     ReadServer = "read-server": "Read the state of the server.",
     ReadMetrics = "read-metrics": "Read the server's figures.",
-    ManagePeople = "manage-people": "Give and take roles, disable accounts and end sessions.",
+    ReadPeople = "read-people": "Read whose an account is, and which bindings wait.",
+    ManagePeople = "manage-people": "Give and take roles, propose bindings, disable accounts and end sessions.",
+    AnswerBindings = "answer-bindings": "Approve or reject bindings that somebody else proposed.",
+    ReadReads = "read-reads": "Read what auditors read, and who read whole ledger entries.",
     OwnSettings = "own-settings": "Change their own settings.",
 }

@@ -135,7 +135,8 @@ fn decide(principal: &Principal, action: Action, service: Option<&str>) -> Resul
     }
     let allowed = roles::allowed(action);
     let granted = principal.grants.iter().any(|grant| {
-        allowed.contains(&grant.role) && service.is_none_or(|asked| grant.reaches(asked))
+        let whole = !action.is_whole() || grant.service.is_none();
+        whole && allowed.contains(&grant.role) && service.is_none_or(|asked| grant.reaches(asked))
     });
     let narrowed = principal
         .only
@@ -355,6 +356,12 @@ mod tests {
         }]);
         assert!(may(&principal, Action::RecordEvidence).is_ok());
         assert!(may_on(&principal, Action::RecordEvidence, "payments-api").is_ok());
+        let operator = somebody(vec![Grant {
+            role: Role::Operator,
+            service: Some("payments-api".to_owned()),
+        }]);
+        assert!(may(&operator, Action::ManagePeople).is_err());
+        assert!(may_on(&operator, Action::Decide, "payments-api").is_ok());
         let refused = may_on(&principal, Action::RecordEvidence, "ledger").unwrap_err();
         assert_eq!(
             refused.detail,

@@ -17,6 +17,7 @@ pub mod frameworks;
 pub mod intake;
 pub mod openapi;
 pub mod operation;
+pub mod people;
 pub mod posture;
 pub mod runs;
 pub mod services;

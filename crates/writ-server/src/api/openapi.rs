@@ -29,6 +29,7 @@ use super::exemptions::{ExemptionView, ExemptionsQuery};
 use super::findings::FindingsQuery;
 use super::frameworks::FrameworkView;
 use super::intake::{Handed, IntakeQuery};
+use super::people::{AccountKey, ImportQuery, PeopleImport, SCIM};
 use super::posture::PostureQuery;
 use super::workload::{BoundKey, NewKey};
 use super::{AtQuery, Part, ReleasesQuery};
@@ -315,6 +316,36 @@ const OPERATIONS: &[Operation] = &[
             Code::CrossSite,
             Code::NotAllowed,
             Code::Busy,
+            Code::Store,
+        ],
+    },
+    read!(
+        "/api/v1/people/key",
+        "getAccountKey",
+        "The key with which accounts become pseudonyms, for whoever hands in evidence",
+        NoQuery,
+        AccountKey
+    ),
+    Operation {
+        method: "post",
+        path: "/api/v1/people/import",
+        id: "importPeople",
+        about: "Take a list of people over: SCIM 2.0 (Users and Groups), JSON or CSV; all of it, or nothing",
+        query: whole::<ImportQuery>,
+        body: Some(&[
+            (SCIM, whole::<Map<String, Value>>),
+            (JSON, whole::<Map<String, Value>>),
+            ("text/csv", text),
+        ]),
+        answers: &[(200, JSON, of::<PeopleImport>)],
+        refusals: &[
+            Code::Query,
+            Code::Body,
+            Code::MediaType,
+            Code::TooLarge,
+            Code::People,
+            Code::CrossSite,
+            Code::NotAllowed,
             Code::Store,
         ],
     },

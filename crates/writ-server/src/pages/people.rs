@@ -12,8 +12,9 @@ use writ_model::{Grant, PrincipalId, Role, State as Standing};
 use writ_registry::RegistryError;
 use writ_registry::directory::{Account, RoleChange, Session};
 
+use super::persons;
 use super::settings::sessions_table;
-use crate::access::{Principal, held};
+use crate::access::{Action, Principal, held, may};
 use crate::http::{Ask, Code, Problem, Query};
 use crate::parts::frame::{self, Head, Section};
 use crate::parts::{Cell, Column, Empty, Row, Table, chip, form, time};
@@ -66,10 +67,15 @@ pub async fn show(ask: Ask, _: Query<PeopleQuery>) -> Result<Response, Problem> 
     let mut head = Head::new(
         Section::People,
         "People",
-        "Accounts, their roles and sessions. Every role that is given or taken is an entry of the ledger.",
+        "Accounts with their roles and sessions, and who is whom. Every role and every binding is an entry of the ledger.",
     );
     head.forms = false;
-    let page = body(&ask, &accounts, &grants, &sessions);
+    let who = persons::sections(&ask).await?;
+    let manages = may(&ask.principal, Action::ManagePeople).is_ok();
+    let page = html! {
+        @if manages { (body(&ask, &accounts, &grants, &sessions)) }
+        (who)
+    };
     frame::page(&ask, &head, &page).await
 }
 

@@ -38,6 +38,8 @@ pub enum Section {
     Health,
     /// Accounts and roles.
     People,
+    /// Who read what.
+    Reads,
     /// None of them.
     Elsewhere,
 }
@@ -251,12 +253,14 @@ fn rail(ask: &Ask, here: Section, waiting: &Waiting) -> Markup {
             h2 { "Prove" }
             (entry(Section::Controls, "Controls", paths::controls(), 0, ""))
             (entry(Section::Evidence, "Evidence", paths::evidence_list(), 0, ""))
-            @if may(&ask.principal, Action::ReadServer).is_ok() {
-                h2 { "Operate" }
+            @let (server, people) = (may(&ask.principal, Action::ReadServer).is_ok(), may(&ask.principal, Action::ReadPeople).is_ok());
+            @if server || people { h2 { "Operate" } }
+            @if server {
                 (entry(Section::Keys, "Keys", paths::keys(), 0, ""))
                 (entry(Section::Health, "Health", paths::health(), waiting.problems, "entries that cannot be used"))
-                (entry(Section::People, "People", paths::people(), 0, ""))
             }
+            @if people { (entry(Section::People, "People", paths::people(), 0, "")) }
+            @if may(&ask.principal, Action::ReadReads).is_ok() { (entry(Section::Reads, "Reads", paths::reads(), 0, "")) }
         }
     }
 }

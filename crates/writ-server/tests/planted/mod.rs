@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use writ_evidence::predicate::PredicateType;
 use writ_model::{Digest, EvidenceId, Finding, Timestamp};
+use writ_registry::directory::roster;
 use writ_registry::{Blob, NewRecord, Query, Store, StoreOptions, findings};
 use writ_server::demo;
 
@@ -131,6 +132,24 @@ pub async fn store(place: &Path, now: Timestamp) -> (Arc<Store>, Sown) {
     for name in &PLANTED[..3] {
         store.local_principal(name).await.unwrap();
     }
+    // People of lists have names too, and teams; accounts are anything that an account can be.
+    let by = writ_evidence::predicate::Actor {
+        principal: store.local_principal("root").await.unwrap(),
+        role: None,
+        assurance: writ_model::Assurance::LocalUser,
+        assertion: None,
+    };
+    for (at, name) in PLANTED.iter().enumerate() {
+        let list = serde_json::json!({"people": [{
+            "id": name.trim(), "name": name.trim(), "teams": [name.trim()],
+            "accounts": [format!("local:{name}")],
+        }, {"id": format!("p-{at}")}]});
+        // What no name can be is refused.
+        if let Ok(list) = roster::parse(list.to_string().as_bytes()) {
+            store.import_roster(&list, &by).await.unwrap();
+        }
+    }
+    assert!(store.persons().await.unwrap().len() > PLANTED.len());
     let mut sown = Sown::default();
     let mut ids: BTreeMap<String, String> = BTreeMap::new();
     let all = filled.store.evidence(&Query::default()).await.unwrap();

@@ -45,6 +45,47 @@ pub(super) async fn run(context: &Context, command: &PeopleCommand) -> Result<()
     Ok(())
 }
 
+/// Who read what.
+///
+/// # Errors
+///
+/// The store cannot be used.
+pub(super) async fn reads(context: &Context, limit: u32) -> Result<(), EdgeError> {
+    let store = store::open(context).await?;
+    let reads = store.reads(None, limit).await.map_err(failed)?;
+    let mut rows = Vec::new();
+    for read in &reads {
+        let name = store.person_name(&read.principal).await.map_err(failed)?;
+        rows.push((read, name));
+    }
+    let shown: Vec<Value> = rows
+        .iter()
+        .map(|(read, name)| {
+            let mut value = json!(read);
+            value["name"] = json!(name);
+            value
+        })
+        .collect();
+    let value = json!({"schema": "writ.reads/1", "reads": shown});
+    answer(context, &value, || {
+        if rows.is_empty() {
+            return "no read is noted\n".to_owned();
+        }
+        rows.iter()
+            .map(|(read, name)| {
+                let who = name.as_deref().unwrap_or(&read.principal.0);
+                format!(
+                    "{}  {}  {}  {}\n",
+                    read.at,
+                    text::clean(who),
+                    text::clean(&read.path),
+                    text::clean(&read.request)
+                )
+            })
+            .collect()
+    })
+}
+
 fn failed(error: RegistryError) -> EdgeError {
     match error {
         RegistryError::People { reason } => edge::not_allowed(reason),

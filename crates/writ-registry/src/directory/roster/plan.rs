@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use writ_evidence::predicate::Actor;
 use writ_model::PrincipalId;
@@ -13,8 +14,9 @@ use crate::error::Result;
 use crate::store::Store;
 
 /// One thing that a list changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PeopleDifference")]
 pub struct Difference {
     /// `add-person`, `rename-person`, `disable-person`, `enable-person`, `bind-account`,
     /// `move-account`, `join-team`, `leave-team`, `disable-account`.
@@ -30,8 +32,9 @@ pub struct Difference {
 }
 
 /// How much a list changes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PeopleCounts")]
 pub struct Counts {
     /// People and machines in the list.
     pub listed: usize,
