@@ -187,6 +187,7 @@ async fn a_program_gets_a_token_of_the_person_who_says_yes() {
         .0
         .server
         .request(Method::POST, "/api/v1/evidence")
+        .header("content-type", "application/json")
         .bearer_auth(&token);
     assert_eq!(request.body(body).send().await.unwrap().status(), 201);
     let named = world.with(Method::GET, "/admin/people", &token).await;
