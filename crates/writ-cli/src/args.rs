@@ -31,8 +31,8 @@ pub use ledger::{CosignArgs, LedgerCommand, MonitorArgs, ProveArgs, PublishArgs}
 pub use search::SearchArgs;
 pub use serve::ServeArgs;
 pub use server::{
-    AccountCommand, BackupArgs, BindArgs, PeopleCommand, RestoreArgs, ServerCommand, TokenArgs,
-    TokenCommand,
+    AccountCommand, BackupArgs, BindArgs, PeopleCommand, RematchArgs, RestoreArgs, ServerCommand,
+    TokenArgs, TokenCommand,
 };
 pub use spool::{SpoolCommand, SpoolPlace};
 pub use tool::ToolCommand;

@@ -17,14 +17,29 @@ use crate::edge::{self, Edge};
 ///
 /// See [`registry_error`].
 pub async fn open(context: &Context) -> Result<Arc<Store>, EdgeError> {
+    for_writing(context, StoreOptions::create).await
+}
+
+/// Opens the store for writing; it must be there.
+///
+/// # Errors
+///
+/// See [`registry_error`].
+pub async fn open_existing(context: &Context) -> Result<Arc<Store>, EdgeError> {
+    for_writing(context, |options| options).await
+}
+
+async fn for_writing(
+    context: &Context,
+    adjust: fn(StoreOptions) -> StoreOptions,
+) -> Result<Arc<Store>, EdgeError> {
     let source = bundle_source(context);
     let retention =
         load_retention(&source).map_err(|error| bundle_error(&source, &error.to_string()))?;
     let options = StoreOptions::new(&context.trust)
-        .create()
         .retention(retention)
         .keys(key_access(context));
-    Store::open(&context.store, options)
+    Store::open(&context.store, adjust(options))
         .await
         .map(Arc::new)
         .map_err(|error| registry_error(&error))

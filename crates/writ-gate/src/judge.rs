@@ -121,8 +121,19 @@ impl<'a> Case<'a> {
         }
         if early.is_none() && check.as_ref().is_some_and(|c| c.state == State::Pass) {
             check = self
-                .heard_against(gate, rule, &selected, &fit, &exemptions)
+                .heard_against(gate, rule, &selected, &fit, &exemptions, |s| {
+                    [s.against.as_slice(), s.rematched.as_slice()].concat()
+                })
                 .or(check);
+        }
+        if early.is_some() {
+            // What runs was matched since: a flaw that this found is a fail, however old the scans are.
+            let heard = self.heard_against(gate, rule, &selected, &fit, &exemptions, |s| {
+                s.rematched.clone()
+            });
+            if heard.as_ref().is_some_and(|c| c.state == State::Fail) {
+                (early, check) = (None, heard);
+            }
         }
         let mut check = match (early, check) {
             (Some(early), _) => self.early_check(early, &selected),
@@ -349,20 +360,21 @@ impl<'a> Case<'a> {
         check
     }
 
-    /// Evidence below the floors never helps, but a newer scan that fails is heard.
-    fn heard_against(
+    /// Evidence below the floors and matches of what runs never help, but one that fails is heard.
+    fn heard_against<'e>(
         &self,
         gate: &mut Gate<'_>,
         rule: &RuleInfo,
-        selected: &BTreeMap<EvidenceType, Selection<'_>>,
-        fit: &BTreeMap<EvidenceType, Vec<&EvidenceItem>>,
+        selected: &BTreeMap<EvidenceType, Selection<'e>>,
+        fit: &BTreeMap<EvidenceType, Vec<&'e EvidenceItem>>,
         exemptions: &[Live],
+        which: impl Fn(&Selection<'e>) -> Vec<&'e EvidenceItem>,
     ) -> Option<Check> {
         rule.needs.findings.as_ref()?;
         let mut all = fit.clone();
         let mut heard = false;
         for (kind, selection) in selected {
-            let more = self.fit(rule, *kind, &selection.against);
+            let more = self.fit(rule, *kind, &which(selection));
             heard |= !more.is_empty();
             all.entry(*kind).or_default().extend(more);
         }

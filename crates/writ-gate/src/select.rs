@@ -226,6 +226,13 @@ pub fn reaches(item: &EvidenceItem, floor: &Floor) -> bool {
     item.origin >= floor.origin && item.producer_class >= floor.producer
 }
 
+/// Whether a scan matched the SBOM of something that runs. An SBOM knows less than the artefact, and
+/// such a scan is renewed only while the digest runs: it is no proof for a release, and heard against it.
+#[must_use]
+pub fn is_rematch(item: &EvidenceItem) -> bool {
+    item.facts.contains_key("rematch")
+}
+
 /// The evidence of one type for one control.
 #[derive(Debug, Default)]
 pub struct Selection<'a> {
@@ -233,6 +240,9 @@ pub struct Selection<'a> {
     pub counting: Vec<&'a EvidenceItem>,
     /// Below the floors and newer than what counts: only heard against the release.
     pub against: Vec<&'a EvidenceItem>,
+    /// Matches of a running digest's SBOM: only heard against the release, whatever happened to the
+    /// scans that count.
+    pub rematched: Vec<&'a EvidenceItem>,
     /// There was evidence, but of a work tree with uncommitted changes.
     pub dirty: Option<&'a EvidenceItem>,
     /// There was evidence, but below the floors.
@@ -250,12 +260,20 @@ pub fn select<'a>(
     let mut selection = Selection::default();
     let mut counting: BTreeMap<(&str, String, u64), &EvidenceItem> = BTreeMap::new();
     let mut below: BTreeMap<(&str, String), &EvidenceItem> = BTreeMap::new();
+    let mut rematched: BTreeMap<(&str, String), &EvidenceItem> = BTreeMap::new();
     for item in readable(inputs, kind) {
         if item.dirty {
             newest(&mut selection.dirty, item);
             continue;
         }
         let tool = item.tool.as_ref().map_or("", |tool| tool.name.as_str());
+        if is_rematch(item) {
+            let slot = rematched.entry((tool, instance(item))).or_insert(item);
+            if item.index > slot.index {
+                *slot = item;
+            }
+            continue;
+        }
         if reaches(item, floor) {
             let entry = if history { item.index } else { 0 };
             let slot = counting
@@ -284,6 +302,7 @@ pub fn select<'a>(
         })
         .map(|(_, item)| item)
         .collect();
+    selection.rematched = rematched.into_values().collect();
     selection.counting = counting.into_values().collect();
     selection.counting.sort_by_key(|item| item.index);
     selection

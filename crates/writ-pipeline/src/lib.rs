@@ -14,6 +14,7 @@ pub mod init;
 pub mod outcome;
 pub mod plan;
 pub mod record;
+pub mod rematch;
 pub mod run;
 pub mod runlock;
 pub mod runner;

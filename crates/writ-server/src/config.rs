@@ -56,6 +56,8 @@ pub struct Schedule {
     pub collect_minutes: u32,
     /// Days for which it is kept who read what; 0: for ever.
     pub reads_days: u32,
+    /// Hours between two looks whether the SBOMs of what runs are to be matched again; 0: never.
+    pub rematch_hours: u32,
 }
 
 /// Files of a certificate.
@@ -154,6 +156,7 @@ impl Default for Schedule {
             verify_hours: 24,
             collect_minutes: 60,
             reads_days: 400,
+            rematch_hours: 6,
         }
     }
 }

@@ -25,7 +25,7 @@ mod pages;
 mod parts;
 mod paths;
 pub mod routes;
-mod schedule;
+pub mod schedule;
 mod serve;
 pub mod state;
 pub mod witness;

@@ -1,6 +1,8 @@
 //! Work that the server repeats, with N processes of one store: whoever takes the row of a job in
 //! *ops* does it (`writ_registry::jobs`).
 
+use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,16 +40,29 @@ pub enum Job {
     Collect,
     /// Forget who read what, when its time is over.
     Reads,
+    /// Match the SBOMs of what runs with newer data.
+    Rematch,
+}
+
+/// What came of some work: a sentence, also when it failed.
+pub type Note = Result<String, String>;
+
+/// Matches the SBOMs of what runs. The program that starts a server brings it along: the scanners are
+/// the pipeline's.
+pub trait Rematch: Debug + Send + Sync {
+    /// Does what is due.
+    fn rematch(&self) -> Pin<Box<dyn Future<Output = Note> + Send + '_>>;
 }
 
 impl Job {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Verify,
         Self::Locks,
         Self::Deliveries,
         Self::Collect,
         Self::Reads,
+        Self::Rematch,
     ];
 
     /// The name of its row.
@@ -59,6 +74,7 @@ impl Job {
             Self::Deliveries => "deliveries",
             Self::Collect => "collect",
             Self::Reads => "reads",
+            Self::Rematch => "rematch",
         }
     }
 
@@ -71,6 +87,7 @@ impl Job {
             Self::Deliveries => "forget deliveries of webhooks after 90 days",
             Self::Collect => "read changes and branch protection from git hosts",
             Self::Reads => "forget who read what, when its time is over",
+            Self::Rematch => "match the SBOMs of what runs with newer data",
         }
     }
 }
@@ -87,6 +104,8 @@ fn every(app: &Shared, job: Job) -> Option<Span> {
         Job::Collect => 60 * i64::from(app.config.schedule.collect_minutes),
         Job::Reads if app.config.schedule.reads_days == 0 => 0,
         Job::Reads => 24 * HOUR,
+        Job::Rematch if app.rematch.get().is_none() => 0,
+        Job::Rematch => HOUR * i64::from(app.config.schedule.rematch_hours),
     };
     (seconds > 0 && !app.demo && app.config.schedule.enabled).then(|| Span::from_secs(seconds))
 }
@@ -201,6 +220,10 @@ async fn work(app: &Shared, job: Job) -> Result<String, String> {
                 Err(error) => Err(chain(&error)),
             }
         }
+        Job::Rematch => match app.rematch.get() {
+            Some(rematch) => rematch.rematch().await,
+            None => Err("this server has no scanner to match with".to_owned()),
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! What all requests share: the store, the bundle, the newest head, names of people, figures.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
@@ -19,6 +19,7 @@ use crate::figures::waiting::Waiting;
 use crate::hooks::Hooks;
 use crate::http::repeated::Repeated;
 use crate::metrics::Metrics;
+use crate::schedule::Rematch;
 use crate::serve::ServeError;
 
 /// The state of the server.
@@ -75,6 +76,8 @@ pub struct App {
     pub(crate) answers: Repeated<GateDocument>,
     /// Places for decisions that are computed.
     pub(crate) deciding: tokio::sync::Semaphore,
+    /// Matches the SBOMs of what runs, where the program brought it along.
+    pub(crate) rematch: OnceLock<Arc<dyn Rematch>>,
 }
 
 impl std::fmt::Debug for App {
@@ -151,9 +154,16 @@ impl App {
             keys: Repeated::new(crate::api::intake::REMEMBERED),
             answers: Repeated::new(crate::api::decide::REMEMBERED),
             deciding: tokio::sync::Semaphore::new(crate::api::decide::AT_ONCE),
+            rematch: OnceLock::new(),
         });
         work.begin(&app);
         Ok(app)
+    }
+
+    /// Brings along what matches the SBOMs of what runs; the first counts. To be called before the
+    /// server begins.
+    pub fn rematching(&self, rematch: Arc<dyn Rematch>) {
+        let _ = self.rematch.set(rematch);
     }
 
     /// The newest signed head.

@@ -28,6 +28,11 @@ pub enum ServerCommand {
         #[arg(long)]
         verify: bool,
     },
+    /// Match the SBOMs of what runs again, where scanner, data or SBOM changed; new flaws become findings.
+    #[command(
+        after_help = "Examples:\n  writ server rematch\n  writ server rematch --environment production --service payments-api\n  writ server rematch --force        also where nothing changed"
+    )]
+    Rematch(RematchArgs),
     /// Make, list or revoke tokens for programs; CI jobs need none.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -274,6 +279,17 @@ pub struct TokenArgs {
     /// How long it counts, from 1m to 366d.
     #[arg(long, value_name = "SPAN", default_value = "90d")]
     pub expires: Span,
+}
+
+/// `writ server rematch`
+#[derive(Debug, Args)]
+pub struct RematchArgs {
+    /// Only what runs in this environment.
+    #[arg(long, value_name = "ENV", value_parser = NonEmptyStringValueParser::new())]
+    pub environment: Option<String>,
+    /// Match also where neither scanner, data nor SBOM changed.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `writ server backup`

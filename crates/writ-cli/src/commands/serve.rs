@@ -9,6 +9,7 @@ use writ_server::config::DEFAULT_FILE;
 use writ_server::{App, Config, Parts, ServeError, demo, serve};
 
 use crate::args::ServeArgs;
+use crate::commands::server::rematch;
 use crate::context::{self, Context};
 use crate::edge::{self, Edge};
 use crate::{emit, store};
@@ -45,6 +46,10 @@ pub async fn run(context: &Context, args: &ServeArgs) -> Result<u8, EdgeError> {
         (parts, None)
     };
     let app = App::new(parts).await.map_err(|error| refused(&error))?;
+    if !args.demo {
+        let rematcher = rematch::rematcher(context, &app.store)?;
+        app.rematching(Arc::new(rematch::Job(rematcher)));
+    }
     let running = serve(Arc::clone(&app))
         .await
         .map_err(|error| refused(&error))?;

@@ -1,8 +1,9 @@
-//! `writ server …`: backup, restore, rebuilding the index, tokens, and accepting a loss.
+//! `writ server …`: backup, restore, rebuilding the index, matching again, tokens, and accepting a loss.
 
 mod account;
 mod people;
 mod reindex;
+pub mod rematch;
 mod token;
 
 use std::path::Path;
@@ -38,6 +39,7 @@ pub async fn run(context: &Context, command: &ServerCommand) -> Result<u8, EdgeE
         ServerCommand::Restore(args) if args.list => list(context, &args.from),
         ServerCommand::Restore(args) => bring_back(context, args).await,
         ServerCommand::Token(command) => token::run(context, command).await,
+        ServerCommand::Rematch(args) => return rematch::run(context, args).await,
         ServerCommand::Reindex { verify } => return reindex::run(context, *verify).await,
         ServerCommand::AcceptRollback { reason } => accept(context, reason).await,
         ServerCommand::Account(command) => account::run(context, command).await,

@@ -36,6 +36,7 @@ const VERBS: &[&str] = &[
     "server backup",
     "server restore",
     "server reindex",
+    "server rematch",
     "server accept-rollback",
     "server account add",
     "server account list",

@@ -18,6 +18,7 @@ mod locker;
 mod login;
 mod people;
 mod reindex;
+mod rematch;
 mod sandbox;
 mod scale_out;
 mod search;

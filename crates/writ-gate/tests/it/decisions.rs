@@ -287,3 +287,56 @@ proptest! {
         prop_assert_eq!(decision.answer, Answer::No);
     }
 }
+
+/// The image check of a release with these scans, and a match of what runs that found a flaw `hours`
+/// before. Its producer is as weak as there is: what counts against a release has no floor.
+fn image_check(hours: i64, scans: &str) -> State {
+    let as_of = prepare(r#"{"about": "", "evidence": []}"#)
+        .unwrap()
+        .inputs
+        .as_of;
+    let seen = as_of
+        .plus(Span::from_secs(-hours * 3_600))
+        .to_seconds_text();
+    let text = format!(
+        r#"{{"about": "a match of what runs", "evidence": [{scans}
+          {{"evidenceType": "container-scan", "scope": "rematch/production",
+            "observedAt": "{seen}", "recordedAt": "{seen}",
+            "tool": {{"name": "trivy", "version": "1.0.0"}},
+            "origin": "handed-in", "producerClass": "laptop",
+            "lookedAt": [{{"what": "packages", "count": 168}}],
+            "database": {{"name": "trivy-db", "updatedAt": "{seen}"}},
+            "facts": {{"rematch": {{"sbom": "sha256:00"}}}},
+            "findings": [{{"rule": "CVE-2026-1", "severity": "critical", "category": "vulnerability",
+              "title": "new", "raw_severity": "", "identifiers": [],
+              "location": {{"kind": "package", "name": "zlib", "version": "1.2"}},
+              "fix": {{"versions": ["1.3"]}}}}]}}]}}"#
+    );
+    state(&judge(bundle(), &prepare(&text).unwrap()), "VUL-02")
+}
+
+#[test]
+fn a_match_of_what_runs_is_heard_against_a_release_and_proves_nothing() {
+    let scan = |hours: i64| {
+        let as_of = prepare(r#"{"about": "", "evidence": []}"#)
+            .unwrap()
+            .inputs
+            .as_of;
+        let seen = as_of
+            .plus(Span::from_secs(-hours * 3_600))
+            .to_seconds_text();
+        format!(
+            r#"{{"evidenceType": "container-scan", "observedAt": "{seen}", "recordedAt": "{seen}",
+              "tool": {{"name": "trivy-image", "version": "1.0.0"}}, "findings": [],
+              "lookedAt": [{{"what": "packages", "count": 168}}],
+              "database": {{"name": "trivy-db", "updatedAt": "{seen}"}}}},"#
+        )
+    };
+    assert_eq!(image_check(1, &scan(2)), State::Fail);
+    // Weeks later the scans of the pipeline are too old; the flaw is still named.
+    assert_eq!(image_check(1, &scan(600)), State::Fail);
+    assert_eq!(image_check(1, ""), State::Fail);
+    // One that was not renewed says nothing either way: the digest may not run any more.
+    assert_eq!(image_check(600, &scan(2)), State::Pass);
+    assert_eq!(image_check(600, ""), State::Missing);
+}

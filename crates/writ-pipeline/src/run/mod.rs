@@ -14,6 +14,8 @@ use std::time::Instant;
 
 pub use context::{Clock, GatherError, RunContext, RunParts, Shared, system_clock};
 pub use produced::{ImageError, read_image};
+pub(crate) use report::{DEFAULT_LIMIT, human};
+pub(crate) use tool::read_json;
 
 use writ_model::{EvidenceId, Outcome, ProducerClass, Subject};
 

@@ -14,7 +14,7 @@ use crate::record::{EvidenceKind, Recorder};
 use crate::runner::Ended;
 
 /// Time limit where neither stage nor adapter names one.
-pub(super) const DEFAULT_LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const DEFAULT_LIMIT: Duration = Duration::from_secs(600);
 
 /// Reads a report on a thread of its own: parsing is work for a core.
 pub(super) async fn read_report<R: Recorder>(
@@ -122,6 +122,6 @@ pub(super) fn stage_environment(
         .collect()
 }
 
-pub(super) fn human(limit: Duration) -> String {
+pub(crate) fn human(limit: Duration) -> String {
     writ_model::Span::from_secs(i64::try_from(limit.as_secs()).unwrap_or(i64::MAX)).human()
 }

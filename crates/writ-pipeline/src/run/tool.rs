@@ -473,7 +473,8 @@ impl<R: Recorder> Job<'_, R> {
     }
 }
 
-fn read_json(path: &Path) -> Option<serde_json::Value> {
+/// A report as JSON, when it is not too large to be read a second time.
+pub(crate) fn read_json(path: &Path) -> Option<serde_json::Value> {
     if path.metadata().ok()?.len() > MAX_JSON {
         return None;
     }

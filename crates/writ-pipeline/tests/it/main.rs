@@ -7,4 +7,5 @@ mod documents;
 mod example;
 mod fail_open;
 mod install;
+mod rematch;
 mod support;

@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use writ_evidence::Predicate as _;
-use writ_evidence::predicate::{Deployment, Drift, Running, Snapshot};
-use writ_model::{Digest, EvidenceId, EvidenceItem, Outcome, Span, State, Subject, Timestamp};
+use writ_evidence::predicate::{Deployment, Drift, Running, Scan, Snapshot};
+use writ_model::{
+    Digest, EvidenceId, EvidenceItem, EvidenceType, Outcome, SeverityCounts, Span, State, Subject,
+    Timestamp,
+};
 use writ_registry::{EventQuery, Query};
 
 use super::{newest, typed};
@@ -197,4 +200,55 @@ pub async fn authorised(ask: &Ask, environment: &str) -> Result<Vec<Authorised>,
         });
     }
     Ok(rows)
+}
+
+/// The newest match of a digest's SBOM in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rematched {
+    /// Its evidence.
+    pub id: EvidenceId,
+    /// Service.
+    pub service: String,
+    /// Digest.
+    pub artifact: Digest,
+    /// When it was matched.
+    pub observed_at: Timestamp,
+    /// Open vulnerabilities per severity.
+    pub counts: SeverityCounts,
+}
+
+/// The newest match of each digest in an environment, the newest first.
+///
+/// # Errors
+/// The index cannot be read.
+pub async fn rematched(ask: &Ask, environment: &str) -> Result<Vec<Rematched>, Problem> {
+    let page = ask
+        .app
+        .store
+        .evidence(&Query {
+            types: vec![EvidenceType::ContainerScan],
+            predicate_type: Some(Scan::URI.to_owned()),
+            subject: Subject {
+                environment: Some(environment.to_owned()),
+                ..Subject::default()
+            },
+            as_of: Some(ask.size),
+            ..Query::default()
+        })
+        .await?;
+    let mut seen = std::collections::BTreeSet::new();
+    let newest = page.items.into_iter().filter_map(|item| {
+        let artifact = item.subject.artifact?;
+        let first =
+            item.facts.contains_key("rematch") && seen.insert((item.service.clone(), artifact));
+        first.then_some(Rematched {
+            id: item.id,
+            service: item.service,
+            artifact,
+            observed_at: item.observed_at,
+            counts: item.counts,
+        })
+    });
+    Ok(newest.collect())
 }

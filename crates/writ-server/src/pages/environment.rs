@@ -10,7 +10,7 @@ use writ_evidence::predicate::{Drift, DriftKind};
 use writ_model::{Digest, Span, State, Timestamp};
 
 use crate::figures::environment::{
-    Authorised, Deployed, Observed, authorised, deployments, observed,
+    Authorised, Deployed, Observed, Rematched, authorised, deployments, observed, rematched,
 };
 use crate::http::export::{View, respond};
 use crate::http::{Ask, Problem, Query};
@@ -37,6 +37,7 @@ struct Page {
     authorised: Vec<Authorised>,
     deployments: Vec<Deployed>,
     decisions: Vec<writ_registry::DecisionRow>,
+    rematched: Vec<Rematched>,
 }
 
 /// Shows the page.
@@ -55,6 +56,7 @@ pub async fn show(
         observed: observed(&ask, &name).await?,
         authorised: authorised(&ask, &name).await?,
         deployments: deployments(&ask, Some(&name), None, DEPLOYMENTS).await?,
+        rematched: rematched(&ask, &name).await?,
         decisions: ask
             .app
             .store
@@ -157,6 +159,7 @@ impl Page {
                 Column::text("Running digest"),
                 Column::number("Replicas"),
                 Column::text("Since"),
+                Column::text("Matched again"),
                 Column::text("Last deployment"),
             ],
         );
@@ -196,6 +199,7 @@ impl Page {
                 runs.map_or_else(Cell::none, |one| Cell::number(one.replicas)),
                 runs.and_then(|one| one.since)
                     .map_or_else(Cell::none, |at| Cell::ago(ask, at)),
+                self.matched_again(ask, service, runs.and_then(|one| one.artifact)),
                 should
                     .and_then(|row| row.deployment.as_ref())
                     .map_or_else(Cell::none, |one| {
@@ -211,6 +215,38 @@ impl Page {
             command: None,
         });
         table
+    }
+
+    /// What newer data says of the digest that runs: it was authorised by what was known then.
+    fn matched_again(&self, ask: &Ask, service: &str, runs: Option<Digest>) -> Cell {
+        let newest = self
+            .rematched
+            .iter()
+            .find(|one| one.service == service && Some(one.artifact) == runs);
+        let Some(newest) = newest else {
+            return Cell::none();
+        };
+        let severe: Vec<String> = [
+            (newest.counts.critical, "critical"),
+            (newest.counts.high, "high"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+        let text = if severe.is_empty() {
+            super::controls::plural(
+                usize::try_from(newest.counts.total()).unwrap_or(usize::MAX),
+                "finding",
+            )
+        } else {
+            severe.join(", ")
+        };
+        let words = html! {
+            @if severe.is_empty() { (text) } @else { (chip::tag(State::Warned, &text)) }
+            " " (ident::evidence(ask, &newest.id)) " " (time::ago(ask, newest.observed_at))
+        };
+        Cell::html(text.clone(), words)
     }
 
     fn state_of(
@@ -421,6 +457,6 @@ impl View for Page {
     }
 
     fn data(&self) -> Value {
-        json!({"name": self.name, "observed": self.observed, "authorised": self.authorised, "deployments": self.deployments, "decisions": self.decisions})
+        json!({"name": self.name, "observed": self.observed, "authorised": self.authorised, "deployments": self.deployments, "decisions": self.decisions, "rematched": self.rematched})
     }
 }
