@@ -171,7 +171,7 @@ async fn measure(place: &Path, from: u64, to: u64) -> Outcome<()> {
     drop_index(&place.join("store"))?;
     let (start, before) = (Instant::now(), cpu());
     let store = open(place).await?;
-    let caught = store.stats().await?;
+    let caught = store.extent().await?;
     if caught.indexed != middle {
         return Err(format!(
             "{} entries in the index instead of {middle}",
@@ -197,8 +197,8 @@ async fn measure(place: &Path, from: u64, to: u64) -> Outcome<()> {
     let start = Instant::now();
     let store = open(place).await?;
     let opened = start.elapsed();
-    if store.stats().await?.entries != to {
-        return Err(format!("{} entries instead of {to}", store.stats().await?.entries).into());
+    if store.extent().await?.entries != to {
+        return Err(format!("{} entries instead of {to}", store.extent().await?.entries).into());
     }
     // The first head after a crash signs everything that was acknowledged.
     store.head(None).await?;
