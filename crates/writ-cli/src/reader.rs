@@ -201,7 +201,7 @@ impl Reader {
             Self::Store(store) => {
                 let stats = store.stats().await.edge()?;
                 Ok(Some(Size {
-                    entries: stats.entries,
+                    entries: stats.extent.entries,
                     open_findings: stats.counts.open_findings,
                     whole: serde_json::to_value(&stats).unwrap_or_default(),
                 }))

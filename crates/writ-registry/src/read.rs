@@ -48,10 +48,10 @@ pub struct Record {
     pub signed_by: Option<KeyId>,
 }
 
-/// What `writ status` shows of a store.
+/// How far a store goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Stats {
+pub struct Extent {
     /// The ledger's name.
     pub origin: String,
     /// Signed head.
@@ -60,6 +60,15 @@ pub struct Stats {
     pub entries: u64,
     /// Entries in the index.
     pub indexed: u64,
+}
+
+/// What `writ status` shows of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// How far it goes.
+    #[serde(flatten)]
+    pub extent: Extent,
     /// What is in the index.
     #[serde(flatten)]
     pub counts: Counts,
@@ -274,24 +283,41 @@ impl Store {
         self.index().await?.problems(limit).await
     }
 
-    /// Figures for `writ status`.
+    /// How far the store goes.
     ///
     /// # Errors
     /// The ledger or the index cannot be read.
-    pub async fn stats(&self) -> Result<Stats> {
+    pub async fn extent(&self) -> Result<Extent> {
         let view = self.log.view().await?;
         let signed = view.checkpoint();
         let checkpoint = signed.unverified();
-        let index = self.index().await?;
-        Ok(Stats {
+        Ok(Extent {
             origin: self.origin.clone(),
             head: LedgerHead {
                 size: checkpoint.size,
                 root: Digest::from_bytes(checkpoint.root.0),
             },
             entries: view.size(),
-            indexed: index.position().await?.size,
-            counts: index.counts().await?,
+            indexed: self.index().await?.position().await?.size,
+        })
+    }
+
+    /// How much is in the index. This reads whole tables.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn counts(&self) -> Result<Counts> {
+        self.index().await?.counts().await
+    }
+
+    /// Both.
+    ///
+    /// # Errors
+    /// The ledger or the index cannot be read.
+    pub async fn stats(&self) -> Result<Stats> {
+        Ok(Stats {
+            extent: self.extent().await?,
+            counts: self.counts().await?,
         })
     }
 

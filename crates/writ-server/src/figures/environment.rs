@@ -74,7 +74,8 @@ pub async fn observed(ask: &Ask, environment: &str) -> Result<Option<Observed>, 
     Ok(Some(Observed {
         id: item.id,
         observed_at: item.observed_at,
-        outcome: item.outcome,
+        // Of what no tool made, the statement's own word is a fact.
+        outcome: typed(&item, "outcome").unwrap_or(item.outcome),
         running: typed(&item, "running").unwrap_or_default(),
         drift: typed(&item, "drift").unwrap_or_default(),
         stale: ask.now.since(item.observed_at) > limit,

@@ -8,6 +8,7 @@ pub mod exemption;
 pub mod people;
 pub mod posture;
 pub mod stock;
+pub mod tally;
 pub mod waiting;
 
 use writ_model::EvidenceItem;

@@ -1,15 +1,18 @@
 //! `/admin/health`: is the server, its store and its ledger as it should be? What is not names the
 //! command that fixes it.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 use writ_model::{Span, State};
-use writ_registry::Stats;
 use writ_registry::jobs::Job;
+use writ_registry::{Counts, Extent};
 use writ_render::text::number;
 
 use crate::access::Via;
+use crate::figures::tally::{self, Counted};
 use crate::http::export::{View, respond};
 use crate::http::{Ask, Problem, Query};
 use crate::parts::frame::{Head, Section};
@@ -36,7 +39,8 @@ struct Line {
 
 struct Page {
     lines: Vec<Line>,
-    stats: Stats,
+    extent: Extent,
+    counted: Option<Arc<Counted>>,
     problems: Vec<(u64, String)>,
     keys: Vec<(String, String)>,
     jobs: Vec<Job>,
@@ -48,7 +52,7 @@ struct Page {
 /// The store cannot be read.
 pub async fn show(ask: Ask, _: Query<HealthQuery>) -> Result<Response, Problem> {
     let store = &ask.app.store;
-    let stats = store.stats().await?;
+    let extent = store.extent().await?;
     let problems = store.problems(PROBLEMS).await?;
     let keys = store
         .trust()
@@ -60,8 +64,9 @@ pub async fn show(ask: Ask, _: Query<HealthQuery>) -> Result<Response, Problem> 
         })
         .collect();
     let page = Page {
-        lines: lines(&ask, &stats, problems.len()),
-        stats,
+        lines: lines(&ask, &extent, problems.len()),
+        counted: tally::counted(&ask.app, &extent).await,
+        extent,
         problems,
         keys,
         jobs: store.jobs().await?,
@@ -69,7 +74,7 @@ pub async fn show(ask: Ask, _: Query<HealthQuery>) -> Result<Response, Problem> 
     respond(&ask, &page).await
 }
 
-fn lines(ask: &Ask, stats: &Stats, problems: usize) -> Vec<Line> {
+fn lines(ask: &Ask, extent: &Extent, problems: usize) -> Vec<Line> {
     let app = &ask.app;
     let line = |what, good: bool, word, found: String, fix| Line {
         what,
@@ -78,8 +83,8 @@ fn lines(ask: &Ask, stats: &Stats, problems: usize) -> Vec<Line> {
         found,
         fix: if good { None } else { Some(fix) },
     };
-    let behind = stats.entries.saturating_sub(stats.indexed);
-    let unsigned = stats.entries.saturating_sub(stats.head.size);
+    let behind = extent.entries.saturating_sub(extent.indexed);
+    let unsigned = extent.entries.saturating_sub(extent.head.size);
     let up = Span::from_secs(i64::try_from(app.began.elapsed().as_secs()).unwrap_or(i64::MAX));
     vec![
         line(
@@ -111,7 +116,7 @@ fn lines(ask: &Ask, stats: &Stats, problems: usize) -> Vec<Line> {
             if unsigned == 0 { "signed" } else { "waiting" },
             format!(
                 "{} entries, {} not under a signed head yet",
-                number(stats.entries),
+                number(extent.entries),
                 number(unsigned)
             ),
             "it is signed within a second; look at the server's log if it stays",
@@ -122,8 +127,8 @@ fn lines(ask: &Ask, stats: &Stats, problems: usize) -> Vec<Line> {
             if behind == 0 { "complete" } else { "behind" },
             format!(
                 "{} of {} entries",
-                number(stats.indexed),
-                number(stats.entries)
+                number(extent.indexed),
+                number(extent.entries)
             ),
             "writ server reindex",
         ),
@@ -196,6 +201,25 @@ fn lines(ask: &Ask, stats: &Stats, problems: usize) -> Vec<Line> {
     ]
 }
 
+fn figures(counts: &Counts) -> [Figure; 6] {
+    [
+        Figure::new(
+            "Evidence",
+            number(counts.evidence),
+            format!("of {} services", number(counts.services)),
+        ),
+        Figure::new("Runs", number(counts.runs), "recorded"),
+        Figure::new("Decisions", number(counts.decisions), "recorded"),
+        Figure::new("Writs", number(counts.writs), "issued"),
+        Figure::new(
+            "Open findings",
+            number(counts.open_findings),
+            "once per service",
+        ),
+        Figure::new("Exemptions", number(counts.exemptions), "ever asked for"),
+    ]
+}
+
 impl Page {
     fn table(&self) -> Table {
         let mut table = Table::new(
@@ -232,7 +256,7 @@ impl Page {
         }
         table.empty = Some(Empty::NothingFound(format!(
             "0 unusable entries in {}.",
-            number(self.stats.indexed)
+            number(self.extent.indexed)
         )));
         table
     }
@@ -303,27 +327,22 @@ impl View for Page {
     }
 
     fn body(&self, _: &Ask) -> Markup {
-        let counts = &self.stats.counts;
-        let figures = [
-            Figure::new(
-                "Evidence",
-                number(counts.evidence),
-                format!("of {} services", number(counts.services)),
-            ),
-            Figure::new("Runs", number(counts.runs), "recorded"),
-            Figure::new("Decisions", number(counts.decisions), "recorded"),
-            Figure::new("Writs", number(counts.writs), "issued"),
-            Figure::new(
-                "Open findings",
-                number(counts.open_findings),
-                "once per service",
-            ),
-            Figure::new("Exemptions", number(counts.exemptions), "ever asked for"),
-        ];
+        let figures = self
+            .counted
+            .as_deref()
+            .map(|counted| figures(&counted.counts));
         html! {
             (self.table().html())
             h2 { "Store" }
-            (strip(&figures))
+            @match (&figures, &self.counted) {
+                (Some(figures), Some(counted)) => {
+                    (strip(figures))
+                    @if counted.at != self.extent.indexed {
+                        p { "Counted at #" (number(counted.at)) "." }
+                    }
+                }
+                _ => p { "The store is being counted; look again in a moment." },
+            }
             h2 { "Repeated work" }
             (self.jobs().html())
             h2 { "Unusable entries" }
@@ -339,7 +358,8 @@ impl View for Page {
 
     fn data(&self) -> Value {
         json!({
-            "stats": self.stats,
+            "store": self.extent,
+            "counted": self.counted,
             "jobs": self.jobs,
             "parts": self.lines.iter().map(|line| json!({"part": line.what, "state": line.word, "found": line.found, "fix": line.fix})).collect::<Vec<_>>(),
             "problems": self.problems.iter().map(|(index, reason)| json!({"index": index, "reason": reason})).collect::<Vec<_>>(),

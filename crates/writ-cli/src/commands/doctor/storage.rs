@@ -42,13 +42,13 @@ pub async fn store(context: &Context, root: Option<&Path>, lines: &mut Vec<Line>
     }
     match store::open_read_only(context).await {
         Err(error) => lines.push(Line::error("store", &error)),
-        Ok(store) => match store.stats().await {
-            Ok(stats) => lines.push(Line::ok(
+        Ok(store) => match store.extent().await {
+            Ok(extent) => lines.push(Line::ok(
                 "store",
-                if stats.entries == 1 {
+                if extent.entries == 1 {
                     "1 entry".to_owned()
                 } else {
-                    format!("{} entries", writ_render::text::number(stats.entries))
+                    format!("{} entries", writ_render::text::number(extent.entries))
                 },
             )),
             Err(error) => lines.push(Line::error("store", &store::registry_error(&error))),
