@@ -41,6 +41,7 @@ FIXED = {
     "search-cve": "/search?q=CVE-2026-91817",
     "search-nothing": "/search?q=nothing-is-called-this",
     "keys": "/admin/keys",
+    "integrations": "/admin/integrations",
     "health": "/admin/health",
     "sign-in": "/sign-in",
     "device": "/device",

@@ -69,6 +69,14 @@ impl Store {
             .await
     }
 
+    /// When each webhook delivered last, as far as deliveries are remembered.
+    ///
+    /// # Errors
+    /// *ops* cannot be read.
+    pub async fn hooks_heard(&self) -> Result<Vec<(String, Timestamp)>> {
+        self.hooks_ops()?.hooks_heard().await
+    }
+
     /// Forgets deliveries that came before `before`; how many.
     ///
     /// # Errors
@@ -166,6 +174,15 @@ impl Ops {
             .bind(now.micros());
         self.db().execute(keep).await.map_err(|e| self.failed(e))?;
         Ok(())
+    }
+
+    async fn hooks_heard(&self) -> Result<Vec<(String, Timestamp)>> {
+        let ask = sql("SELECT hook, MAX(at) FROM hook_deliveries GROUP BY hook ORDER BY hook");
+        let rows = self.db().fetch_all(ask).await.map_err(|e| self.failed(e))?;
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, Timestamp::from_micros(row.try_get(1)?))))
+            .collect::<sqlx::Result<_>>()
+            .map_err(|e| self.failed(e))
     }
 
     async fn forget_hook_deliveries(&self, before: Timestamp) -> Result<u64> {

@@ -221,6 +221,12 @@ pub fn keys() -> Path {
     Path::raw("/admin/keys")
 }
 
+/// `/admin/integrations`
+#[must_use]
+pub fn integrations() -> Path {
+    Path::raw("/admin/integrations")
+}
+
 /// `/admin/health`
 #[must_use]
 pub fn health() -> Path {

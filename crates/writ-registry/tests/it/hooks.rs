@@ -37,6 +37,10 @@ pub async fn deliveries_are_remembered(place: Place) {
             .is_err()
     );
 
+    assert_eq!(
+        store.hooks_heard().await.unwrap(),
+        [("git".to_owned(), store.now())]
+    );
     let before = store.now();
     place.clock.advance(60);
     store

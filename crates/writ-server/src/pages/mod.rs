@@ -15,6 +15,7 @@ pub mod exemptions;
 pub mod finding;
 pub mod findings;
 pub mod health;
+pub mod integrations;
 pub mod item;
 pub mod keys;
 pub mod oidc;

@@ -34,6 +34,8 @@ pub enum Section {
     Evidence,
     /// Keys of the store.
     Keys,
+    /// Other systems.
+    Integrations,
     /// State of the server.
     Health,
     /// Accounts and roles.
@@ -256,6 +258,7 @@ fn rail(ask: &Ask, here: Section, waiting: &Waiting) -> Markup {
             @let (server, people) = (may(&ask.principal, Action::ReadServer).is_ok(), may(&ask.principal, Action::ReadPeople).is_ok());
             @if server || people { h2 { "Operate" } }
             @if server {
+                (entry(Section::Integrations, "Integrations", paths::integrations(), 0, ""))
                 (entry(Section::Keys, "Keys", paths::keys(), 0, ""))
                 (entry(Section::Health, "Health", paths::health(), waiting.problems, "entries that cannot be used"))
             }
