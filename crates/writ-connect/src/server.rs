@@ -7,6 +7,7 @@
 mod device;
 
 use std::fmt;
+use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,7 +16,8 @@ use reqwest::Url;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use writ_evidence::key::{KeyError, Signer, job};
-use writ_model::wire::{About, DecisionRequest, Receipt, Receipts};
+use writ_model::Digest;
+use writ_model::wire::{About, DecisionRequest, Receipt, Receipts, Upload};
 use zeroize::Zeroizing;
 
 use crate::http::{AddressRule, Client, ClientOptions, HttpError, Reply, Request};
@@ -31,6 +33,12 @@ const TRIES: u32 = 5;
 
 /// Largest answer, in bytes.
 const MAX_BODY: usize = 32 << 20;
+
+/// Bytes of a part of a file.
+const PART: u64 = 4 << 20;
+
+/// How often a part may be said not to fit.
+const MOVED: u32 = 20;
 
 /// Longest text of a problem that is shown, in characters, and most lines of a kind.
 const MAX_TEXT: usize = 500;
@@ -334,6 +342,54 @@ impl ServerClient {
         request.headers.push(("idempotency-key", key.to_owned()));
         let reply = self.send(request).await?;
         self.read(&reply)
+    }
+
+    /// Brings a file ahead of the statement that names it, in parts: what came before an interruption is
+    /// not sent again.
+    ///
+    /// # Errors
+    /// The file cannot be read, or see [`ServerError`].
+    pub async fn upload<F: Read + Seek>(
+        &self,
+        file: &mut F,
+        digest: Digest,
+        length: u64,
+        media_type: &str,
+    ) -> Result<(), ServerError> {
+        let path = format!("api/v1/uploads/{digest}");
+        let strange = |error: std::io::Error| self.strange(format!("the file: {error}"));
+        let mut moved = 0;
+        loop {
+            let reply = self.send(Request::get(path.as_str())).await?;
+            let mut here: Upload = self.read(&reply)?;
+            while !here.stored {
+                file.seek(SeekFrom::Start(here.offset)).map_err(strange)?;
+                let mut part = Vec::new();
+                let mut rest = (&mut *file).take(PART);
+                rest.read_to_end(&mut part).map_err(strange)?;
+                let (offset, length) = (here.offset.to_string(), length.to_string());
+                let query = [
+                    ("offset", offset.as_str()),
+                    ("length", length.as_str()),
+                    ("mediaType", media_type),
+                ];
+                let mut request = Request::get(with_query(&path, &query)).repeatable();
+                request.method = reqwest::Method::POST;
+                request.content_type = "application/octet-stream";
+                request.body = Some(Zeroizing::new(part));
+                match self.send(request).await {
+                    Ok(reply) => here = self.read(&reply)?,
+                    // A part that came twice, or that somebody else brings too.
+                    Err(error) if error.status() == Some(409) && moved < MOVED => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            if here.stored {
+                return Ok(());
+            }
+            moved += 1;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Binds the key of a signer to the CI job whose token is sent; without a token, nothing.

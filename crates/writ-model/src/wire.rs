@@ -37,6 +37,21 @@ pub struct Limits {
     pub batch_bytes: u64,
     /// Most envelopes of a batch.
     pub batch_items: u64,
+    /// Largest file that is taken in parts, in bytes; 0: none.
+    #[serde(default)]
+    pub upload_bytes: u64,
+}
+
+/// How much of a file a server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Upload {
+    /// Digest of the whole file.
+    pub digest: Digest,
+    /// Bytes that came so far: where the next part begins.
+    pub offset: u64,
+    /// Whether the whole file is in the locker.
+    pub stored: bool,
 }
 
 /// What is to be decided.

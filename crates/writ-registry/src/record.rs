@@ -17,7 +17,7 @@ use writ_evidence::predicate::KeyStatement;
 use writ_evidence::reference::{Holds, MAX_LOGGED_ENVELOPE_BYTES, Reference, STATEMENT_MEDIA_TYPE};
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, Statement};
 use writ_evidence::{Envelope, canonical, dsse};
-use writ_locker::{Locker, Meta};
+use writ_locker::{Locker, LockerError, Meta};
 use writ_model::{Digest, EvidenceId, Span, Timestamp};
 
 use crate::error::{RegistryError, Result};
@@ -28,7 +28,8 @@ use crate::keys::job::{JobKey, only_about};
 use crate::log::{NewEntry, entry_key};
 use crate::store::Store;
 
-use shape::digest_of;
+pub use shape::file_digest;
+use shape::not_the_servers;
 pub(crate) use shape::validate;
 
 /// The time that an append may take: a key that ends sooner signs nothing any more.
@@ -90,6 +91,8 @@ pub struct NewRecord {
     pub blobs: Vec<Blob>,
     /// Services that whoever hands it in may record for; `None`: all.
     pub services: Option<Arc<[String]>>,
+    /// Somebody else hands it in: what only the server itself sees or says is refused.
+    pub outside: bool,
 }
 
 impl NewRecord {
@@ -100,6 +103,7 @@ impl NewRecord {
             input: Input::Payload(payload.into()),
             blobs: Vec::new(),
             services: None,
+            outside: false,
         }
     }
 
@@ -110,13 +114,15 @@ impl NewRecord {
             input: Input::Envelope(envelope.into()),
             blobs: Vec::new(),
             services: None,
+            outside: false,
         }
     }
 
-    /// Only for these services.
+    /// Handed in by somebody who may record for these services only; `None`: for all.
     #[must_use]
     pub fn only_for(mut self, services: Option<Arc<[String]>>) -> Self {
         self.services = services;
+        self.outside = true;
         self
     }
 
@@ -251,21 +257,25 @@ impl Store {
         {
             let index = self.index().await?;
             let mut fresh: HashMap<Digest, usize> = HashMap::new();
-            for record in ready {
-                let known = index.find(&record.id, &record.signer.to_string()).await?;
+            let named: Vec<(EvidenceId, String)> = ready
+                .iter()
+                .map(|record| (record.id, record.signer.to_string()))
+                .collect();
+            let known = index.recorded(&named).await?;
+            for (record, named) in ready.into_iter().zip(named) {
+                let there = known.get(&named);
+                let (place, recorded_at) = there.copied().unwrap_or_default();
                 answers.push(Some(Recorded {
                     id: record.id,
-                    index: known.as_ref().map_or(0, |known| known.index),
-                    recorded_at: known
-                        .as_ref()
-                        .map_or(Timestamp::default(), |known| known.item.recorded_at),
+                    index: place,
+                    recorded_at,
                     already_there: true,
                 }));
-                if known.is_some() {
+                if there.is_some() {
                     places.push(None);
                     continue;
                 }
-                let key = entry_key(record.id.digest(), &record.signer.to_string());
+                let key = entry_key(record.id.digest(), &named.1);
                 let place = *fresh.entry(key).or_insert_with(|| {
                     entries.push(NewEntry {
                         key,
@@ -314,6 +324,44 @@ impl Store {
 }
 
 impl Store {
+    /// Whether the locker has these bytes.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub async fn has_blob(&self, digest: Digest) -> Result<bool> {
+        let locker = Arc::clone(&self.locker);
+        let found = tokio::task::spawn_blocking(move || locker.record(digest)).await?;
+        match found {
+            Ok(_) => Ok(true),
+            Err(LockerError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts a file into the locker, ahead of the statement that will name it.
+    ///
+    /// # Errors
+    /// Its bytes have another digest, or it cannot be stored.
+    pub async fn put_blob(&self, path: PathBuf, digest: Digest, media_type: String) -> Result<()> {
+        self.writable()?;
+        // Whom it is about is not known yet: the statement lengthens it.
+        let until = self.now().plus(self.keeper().await?.retention.least);
+        let locker = Arc::clone(&self.locker);
+        let put = move || {
+            let found = file_digest(&path)?;
+            if found != digest {
+                return Err(RegistryError::refused(
+                    0,
+                    format!("the file has the digest {found}, and was said to have {digest}"),
+                ));
+            }
+            let mut file = File::open(&path).map_err(|e| RegistryError::io("read", &path, e))?;
+            locker.put(&mut file, &Meta::new(&media_type, until))?;
+            Ok(())
+        };
+        tokio::task::spawn_blocking(put).await?
+    }
+
     /// Refuses what would be recorded when its key does not count any more: an entry that nobody may
     /// believe would stand in the ledger for ever.
     fn still_believed(&self, ready: &[Ready]) -> Result<()> {
@@ -451,7 +499,7 @@ impl Preparer {
             validate(&checked.statement).map_err(refused)?;
         }
         let large = bytes.len() > MAX_LOGGED_ENVELOPE_BYTES;
-        let limited = job.is_some() || record.services.is_some();
+        let limited = job.is_some() || record.outside;
         let stated = limited.then(|| checked.statement.clone());
         let (id, signer, statement) = (
             checked.id,
@@ -472,6 +520,11 @@ impl Preparer {
             false => Vec::new(),
         };
         let projected = projected(checked, 0, self.now).map_err(refused)?;
+        if record.outside
+            && let Some(stated) = &stated
+        {
+            not_the_servers(stated, &projected.item).map_err(refused)?;
+        }
         if let (Some(services), Some(stated)) = (&record.services, &stated) {
             only_about(services, stated, &projected.item).map_err(refused)?;
         }
@@ -493,7 +546,7 @@ impl Preparer {
             // What came along without being named is kept like the rest.
             keep.push(match &blob.body {
                 BlobBody::Bytes(bytes) => Digest::of(bytes),
-                BlobBody::File(path) => digest_of(path)?,
+                BlobBody::File(path) => file_digest(path)?,
             });
         }
         keep.sort();
@@ -562,7 +615,7 @@ impl Preparer {
         for blob in &record.blobs {
             given.insert(match &blob.body {
                 BlobBody::Bytes(bytes) => Digest::of(bytes),
-                BlobBody::File(path) => digest_of(path)?,
+                BlobBody::File(path) => file_digest(path)?,
             });
         }
         for (digest, role) in named {

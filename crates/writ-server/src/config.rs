@@ -86,6 +86,8 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// Most envelopes of a batch.
     pub batch_items: usize,
+    /// Largest file that is taken in parts, in bytes.
+    pub upload_bytes: u64,
     /// Envelopes that may wait to be recorded.
     pub intake_queue: usize,
     /// Largest delivery of a webhook, in bytes.
@@ -142,6 +144,7 @@ impl Default for Limits {
             envelope_bytes: 32 << 20,
             batch_bytes: 32 << 20,
             batch_items: 2_000,
+            upload_bytes: 512 << 20,
             intake_queue: 4_096,
             hook_bytes: 5 << 20,
             shutdown_seconds: 20,

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Weak};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use writ_registry::{NewRecord, Recorded, RegistryError};
 
 use crate::config::Limits;
@@ -15,6 +15,9 @@ use crate::state::App;
 
 /// Records that are made durable together.
 const GROUP: usize = 512;
+
+/// Groups that are worked on at once: while one waits for the disk, the next is checked.
+const AT_ONCE: usize = 2;
 
 /// Refusals in one group after which the rest is recorded one by one, so that a flood of bad
 /// evidence costs no more than its own checks.
@@ -80,7 +83,11 @@ impl Work {
 }
 
 async fn work(app: Weak<App>, mut jobs: mpsc::Receiver<Job>) {
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(first) = jobs.recv().await {
+        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
+            return;
+        };
         let Some(app) = app.upgrade() else { return };
         let mut count = first.records.len();
         let mut group = vec![first];
@@ -89,9 +96,12 @@ async fn work(app: Weak<App>, mut jobs: mpsc::Receiver<Job>) {
             count += job.records.len();
             group.push(job);
         }
-        record(&app, group).await;
-        app.metrics.waiting(app.intake.waiting());
-        app.recorded.notify_one();
+        tokio::spawn(async move {
+            record(&app, group).await;
+            app.metrics.waiting(app.intake.waiting());
+            app.recorded.notify_one();
+            drop(turn);
+        });
     }
 }
 

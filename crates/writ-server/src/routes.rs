@@ -83,6 +83,7 @@ routes! {
     get "/e/{id}" Page ReadRecords => pages::item::show;
     get "/search" Page ReadRecords => pages::search::show;
     get "/admin/health" Page ReadServer => pages::health::show;
+    get "/admin/integrations" Page ReadServer => pages::integrations::show;
     get "/admin/keys" Page ReadServer => pages::keys::show;
     get "/admin/people" Page ReadPeople => pages::people::show;
     post "/admin/people/bind" Page ManagePeople => pages::persons::bind;
@@ -112,6 +113,8 @@ routes! {
     get "/api/v1/evidence" Api ReadRecords => api::evidence::list;
     post "/api/v1/evidence" Api RecordEvidence => api::intake::record;
     post "/api/v1/hooks/{name}" Api DeliverEvents => hooks::deliver;
+    get "/api/v1/uploads/{digest}" Api RecordEvidence => api::uploads::get;
+    post "/api/v1/uploads/{digest}" Api RecordEvidence => api::uploads::part;
     get "/api/v1/evidence/{id}" Api ReadRecords => api::evidence::one;
     get "/api/v1/evidence/{id}/envelope" Api ReadRecords => api::evidence::envelope;
     get "/api/v1/evidence/{id}/receipt" Api ReadRecords => api::evidence::receipt;

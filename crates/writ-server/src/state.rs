@@ -15,6 +15,7 @@ use crate::access::workload::Workloads;
 use crate::access::{People, Principal, Via};
 use crate::collect::Collectors;
 use crate::config::Config;
+use crate::figures::tally::Tally;
 use crate::figures::waiting::Waiting;
 use crate::hooks::Hooks;
 use crate::http::repeated::Repeated;
@@ -66,6 +67,8 @@ pub struct App {
     names: RwLock<HashMap<PrincipalId, Option<String>>>,
     /// Counts of the rail per ledger size.
     pub(crate) waiting: Mutex<Vec<(u64, Waiting)>>,
+    /// How much the index holds.
+    pub(crate) tally: Tally,
     /// Where evidence is handed in.
     pub(crate) intake: crate::intake::Queue,
     /// CI jobs that are let in.
@@ -149,6 +152,7 @@ impl App {
             recorded: Notify::new(),
             names: RwLock::default(),
             waiting: Mutex::default(),
+            tally: Tally::default(),
             intake,
             workloads,
             keys: Repeated::new(crate::api::intake::REMEMBERED),

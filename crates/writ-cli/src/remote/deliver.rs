@@ -1,7 +1,8 @@
 //! Evidence on its way to the server: out of the spool, in order, each once, with a receipt that
 //! was checked and is kept.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,14 +11,14 @@ use serde_json::json;
 use writ_connect::ServerError;
 use writ_connect::server::Line;
 use writ_model::wire::Receipt;
-use writ_model::{EvidenceId, LedgerHead, Timestamp};
+use writ_model::{Digest, EvidenceId, LedgerHead, Timestamp};
 use writ_registry::spool::{
     Delivery, Destination, SpoolError, SpoolRecorder, Undelivered, waits_in,
 };
-use writ_registry::{Blob, BlobBody, Input, NewRecord, Recorded, proves};
+use writ_registry::{Blob, BlobBody, Input, NewRecord, Recorded, file_digest, proves};
 use writ_render::{EdgeError, text};
 
-use super::Remote;
+use super::{Fault, Remote};
 use crate::edge::{self, Edge};
 use crate::spool::{spool_error, statements_wait};
 use crate::ui;
@@ -213,6 +214,54 @@ impl<'a> Delivering<'a> {
         self.not_taken(why, error.is_passing(), at, refused)
     }
 
+    /// Brings the files behind a statement, one after the other.
+    async fn upload(&self, record: &NewRecord, most: u64, at: usize) -> Result<(), Undelivered> {
+        for blob in &record.blobs {
+            let sent = match &blob.body {
+                BlobBody::Bytes(bytes) => {
+                    let (digest, length) = (Digest::of(bytes), bytes.len() as u64);
+                    self.bring(&mut Cursor::new(bytes), digest, length, blob, most)
+                        .await
+                }
+                BlobBody::File(path) => match opened(path) {
+                    Ok((mut file, digest, length)) => {
+                        self.bring(&mut file, digest, length, blob, most).await
+                    }
+                    Err(error) => Err(edge::cannot_tell(format!(
+                        "cannot read {}: {error}",
+                        path.display()
+                    ))
+                    .into()),
+                },
+            };
+            sent.map_err(|fault: Fault| self.not_taken(fault.why, fault.away, Some(at), false))?;
+        }
+        Ok(())
+    }
+
+    async fn bring<F: Read + Seek>(
+        &self,
+        file: &mut F,
+        digest: Digest,
+        length: u64,
+        blob: &Blob,
+        most: u64,
+    ) -> Result<(), Fault> {
+        if length > most {
+            return Err(edge::cannot_tell(format!(
+                "a file behind the statement has {length} bytes, and {} takes at most {most}",
+                self.remote.address()
+            ))
+            .try_this("let its operator raise limits.upload_bytes")
+            .into());
+        }
+        let client = &self.remote.client;
+        client
+            .upload(file, digest, length, &blob.media_type)
+            .await
+            .map_err(|error| self.remote.fault(&error))
+    }
+
     /// Sends some lines, and when they are refused as a whole finds out which one it is.
     async fn send(&self, lines: &[Line], first: usize) -> Result<Vec<Receipt>, Undelivered> {
         let client = &self.remote.client;
@@ -271,8 +320,13 @@ impl Destination for Delivering<'_> {
         let mut batch: Vec<Line> = Vec::new();
         let mut bytes = 0;
         for (at, record) in records.iter().enumerate() {
-            let line = line(record)
-                .map_err(|why| self.not_taken(edge::cannot_tell(why), false, Some(at), false))?;
+            let unread =
+                |why: String| self.not_taken(edge::cannot_tell(why), false, Some(at), false);
+            let apart = in_base64(record).map_err(unread)? > most && limits.upload_bytes > 0;
+            if apart {
+                self.upload(record, limits.upload_bytes, at).await?;
+            }
+            let line = line(record, !apart).map_err(unread)?;
             if line.len() > most {
                 let why = edge::cannot_tell(format!(
                     "the statement and the files behind it have {} bytes, and {} takes at most {most} at once",
@@ -312,8 +366,31 @@ impl Destination for Delivering<'_> {
     }
 }
 
-/// A record as a line of a batch.
-fn line(record: &NewRecord) -> Result<Line, String> {
+/// A file of the spool, and what it is called in the locker.
+fn opened(path: &Path) -> std::io::Result<(File, Digest, u64)> {
+    let digest = file_digest(path).map_err(std::io::Error::other)?;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, digest, length))
+}
+
+/// About how many bytes the files behind a record have in a line.
+fn in_base64(record: &NewRecord) -> Result<u64, String> {
+    let mut sum = 0;
+    for blob in &record.blobs {
+        let bytes = match &blob.body {
+            BlobBody::Bytes(bytes) => bytes.len() as u64,
+            BlobBody::File(path) => std::fs::metadata(path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?
+                .len(),
+        };
+        sum += bytes.div_ceil(3) * 4;
+    }
+    Ok(sum)
+}
+
+/// A record as a line of a batch; `with` the files behind it, or without.
+fn line(record: &NewRecord, with: bool) -> Result<Line, String> {
     let Input::Envelope(envelope) = &record.input else {
         return Err("only what is signed is delivered".to_owned());
     };
@@ -326,6 +403,7 @@ fn line(record: &NewRecord) -> Result<Line, String> {
     let blobs = record
         .blobs
         .iter()
+        .filter(|_| with)
         .map(|blob| Ok((blob.media_type.clone(), bytes(blob)?)))
         .collect::<Result<Vec<_>, String>>()?;
     Line::new(envelope, &blobs)

@@ -50,8 +50,17 @@ impl World {
 
     /// Starts a server over the store of a home, and puts it behind the forwarder.
     fn start(&mut self, home: &str) {
+        self.start_with(home, "");
+    }
+
+    /// The same with settings.
+    fn start_with(&mut self, home: &str, settings: &str) {
         assert!(self.server.is_none());
-        let mut command = self.command(home, &["serve", "--listen", "127.0.0.1:0", "-f", "json"]);
+        let config = self.sandbox.path("server.toml");
+        std::fs::write(&config, settings).unwrap();
+        let config = config.display().to_string();
+        let serve = ["serve", "--config", &config, "--listen", "127.0.0.1:0"];
+        let mut command = self.command(home, &[&serve[..], &["-f", "json"]].concat());
         let server = Listening::start(&mut command, None);
         let address: SocketAddr = server.address().parse().unwrap();
         self.between.leads_to(Some(address));
@@ -472,4 +481,33 @@ fn the_address_and_the_token_come_from_where_they_should() {
     let status = world.writ(&["status"]);
     assert_eq!(status.code, 2, "{}", status.err);
     assert!(flat(&status.err).contains("allow_http"), "{}", status.err);
+}
+
+#[test]
+fn a_file_that_is_too_large_for_a_request_comes_in_parts() {
+    let mut world = World::without_server();
+    world.start_with(
+        "server",
+        "[limits]\nbatch_bytes = 60000\nenvelope_bytes = 60000\n",
+    );
+    world.introduce("server");
+    // A report of 200 kB.
+    world.sandbox.write(
+        "test.sh",
+        "{ printf 'TN:%0200000d\\n' 0; printf 'SF:src/shop.py\\nDA:1,1\\nDA:2,1\\nLF:2\\nLH:2\\nend_of_record\\n'; } > lcov.info\n",
+    );
+    world.sandbox.git(&["commit", "-qam", "a large report"]);
+    world.between.seen();
+    let ran = world.writ(&["run"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(world.waiting(), 0);
+    let heads = world.between.seen();
+    assert!(
+        heads
+            .iter()
+            .any(|head| head.starts_with("POST /api/v1/uploads/sha256:")),
+        "{heads:?}"
+    );
+    let verified = world.on_server("server", &["verify"]);
+    assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
 }

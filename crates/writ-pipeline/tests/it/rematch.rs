@@ -202,7 +202,7 @@ impl Place {
     }
 
     async fn entries(&self) -> u64 {
-        self.store.stats().await.unwrap().entries
+        self.store.extent().await.unwrap().entries
     }
 
     /// Open findings: rule and the scope that sees it.
@@ -311,7 +311,7 @@ async fn a_new_flaw_in_production_is_known_without_a_build() {
         report.note()
     );
     let seen = ("CVE-2022-29217".to_owned(), "rematch/production".to_owned());
-    assert_eq!(place.open().await, [seen.clone()]);
+    assert_eq!(place.open().await, std::slice::from_ref(&seen));
     let report = place.rematch(&house).await;
     assert!(is_unchanged(&report, 0));
     assert_eq!(place.entries().await, before + 2);

@@ -55,6 +55,9 @@ pub(crate) struct Located {
     pub item: EvidenceItem,
 }
 
+/// Statements that are looked up at once.
+const LOOKED_UP: usize = 500;
+
 impl Index {
     /// A page of evidence.
     pub(crate) async fn evidence(&self, query: &Query) -> Result<Page> {
@@ -180,16 +183,29 @@ impl Index {
             .ok_or_else(|| RegistryError::NotFound(shown.to_owned()))
     }
 
-    /// The ledger index of a statement by a signer, when it is recorded.
-    pub(crate) async fn find(&self, id: &EvidenceId, signer: &str) -> Result<Option<Located>> {
-        let ask = sql("SELECT idx FROM evidence WHERE id = $1 AND signer = $2");
-        let rows = self
-            .ask(ask.bind(id.digest().to_hex()).bind(signer))
-            .await?;
-        match rows.first() {
-            Some(row) => self.at(row.try_get(0).map_err(|e| self.failed(e))?).await,
-            None => Ok(None),
+    /// Where statements by their signers are recorded, those that are: ledger index and time.
+    pub(crate) async fn recorded(
+        &self,
+        statements: &[(EvidenceId, String)],
+    ) -> Result<HashMap<(EvidenceId, String), (u64, Timestamp)>> {
+        let mut found = HashMap::new();
+        for part in statements.chunks(LOOKED_UP) {
+            let places: Vec<String> = (1..=part.len()).map(|at| format!("${at}")).collect();
+            let ids = part.iter().map(|(id, _)| id.digest().to_hex());
+            let text = format!(
+                "SELECT id, signer, idx, recorded_at FROM evidence WHERE id IN ({})",
+                places.join(", ")
+            );
+            for row in self.fetch(text, ids.collect()).await? {
+                let id = EvidenceId::from_digest(self.digest(&row, 0)?);
+                let read = || -> sqlx::Result<_> {
+                    Ok((row.try_get(1)?, row.unsigned(2)?, row.try_get(3)?))
+                };
+                let (signer, index, at) = read().map_err(|e| self.failed(e))?;
+                found.insert((id, signer), (index, Timestamp::from_micros(at)));
+            }
         }
+        Ok(found)
     }
 
     /// The first entry by each signer.

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 
-use writ_evidence::predicate::PredicateType;
+use writ_evidence::predicate::{Definition, PredicateType};
 use writ_evidence::reference::Reference;
 use writ_evidence::statement::{Predicate as _, Statement};
-use writ_model::Digest;
+use writ_model::{Digest, EvidenceItem, ProducerClass};
 
 use crate::error::{RegistryError, Result};
 use crate::item::OWN;
@@ -28,7 +28,32 @@ pub(crate) fn validate(
     }
 }
 
-pub(super) fn digest_of(path: &std::path::Path) -> Result<Digest> {
+/// What nobody hands in from outside: what the server itself observed, and which profile binds. The gate
+/// believes the first without a question, and is chosen by the second.
+pub(super) fn not_the_servers(
+    statement: &Statement<serde_json::Value>,
+    item: &EvidenceItem,
+) -> std::result::Result<(), String> {
+    if item.producer_class == ProducerClass::Server {
+        return Err(
+            "it says that the server itself observed it (producerClass server), and it was handed in"
+                .to_owned(),
+        );
+    }
+    if statement.predicate_type == Definition::URI && statement.predicate["kind"] == "profile" {
+        return Err(
+            "which profile binds is said with writ control bind at the store, not by evidence that is handed in"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// The digest of a file, read in pieces.
+///
+/// # Errors
+/// It cannot be read.
+pub fn file_digest(path: &std::path::Path) -> Result<Digest> {
     use sha2::Digest as _;
     let mut file = File::open(path).map_err(|e| RegistryError::io("read", path, e))?;
     let mut hash = sha2::Sha256::new();

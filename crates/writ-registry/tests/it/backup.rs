@@ -147,7 +147,7 @@ async fn a_backup_under_writers_is_consistent_and_later_ones_add_what_is_new() {
         .collect();
     let first = backup(&store, &to).await;
     let reached = first.head.size;
-    while store.stats().await.unwrap().entries < reached + 5 {
+    while store.extent().await.unwrap().entries < reached + 5 {
         tokio::task::yield_now().await;
     }
     let second = backup(&store, &to).await;

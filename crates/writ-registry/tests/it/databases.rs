@@ -12,13 +12,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
-use writ_model::Severity;
+use writ_model::{Digest, Severity, Span, Timestamp};
 use writ_registry::backup::{Acceptance, BackupOptions, accept_rollback};
 use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store, db};
 
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
-use crate::{exemptions, hooks, keep, keys_trouble, people, recording, repeated, roster, views};
+use crate::{
+    exemptions, hooks, keep, keys_trouble, people, recording, repeated, roster, tokens, views,
+};
 
 /// Everything that asks or fills a database, once.
 async fn everything(make: impl AsyncFn() -> Place) {
@@ -29,6 +31,7 @@ async fn everything(make: impl AsyncFn() -> Place) {
     views::all(&make).await;
     repeated::one_of_several_does_what_is_due(make().await).await;
     people::accounts_sessions_and_codes(make().await).await;
+    tokens::a_token_is_kept_by_its_hash_and_comes_back_with_a_backup(make().await).await;
     hooks::deliveries_are_remembered(make().await).await;
     roster::people_come_and_go(make().await).await;
     keys_trouble::a_stolen_key_is_revoked_from_the_day_it_was_stolen(make().await).await;
@@ -36,6 +39,10 @@ async fn everything(make: impl AsyncFn() -> Place) {
     let store = place.create().await;
     assert!(store.deliver_once(0, "mail", "a", "sent").await.unwrap());
     assert!(!store.deliver_once(0, "mail", "a", "sent").await.unwrap());
+    let token = Digest::of(b"token");
+    let key = store.trust().producer(store.now()).unwrap().key_id();
+    let ends = Timestamp::from_micros(START).plus(Span::from_secs(60));
+    assert_eq!(store.claim_token(token, key, ends).await.unwrap(), key);
     let alice = store.local_principal("alice").await.unwrap();
     assert_eq!(
         store.person_name(&alice).await.unwrap().as_deref(),
@@ -128,7 +135,7 @@ async fn an_index_of_lost_entries_is_replaced(place: Place) {
         .await
         .unwrap();
     let store = place.open().await;
-    let stats = store.stats().await.unwrap();
+    let stats = store.extent().await.unwrap();
     assert_eq!((stats.entries, stats.indexed), (2, 2));
     let dump = store.index_dump().await.unwrap();
     assert!(!dump.contains("wallet"), "{dump}");
@@ -386,7 +393,7 @@ async fn a_restarted_server_costs_time_and_nothing_else() {
     }
     Arc::try_unwrap(store).unwrap().close().await.unwrap();
     let store = place.open().await;
-    let stats = store.stats().await.unwrap();
+    let stats = store.extent().await.unwrap();
     assert_eq!(stats.indexed, stats.entries);
     assert_eq!(store.problems(10).await.unwrap(), []);
     let dump = store.index_dump().await.unwrap();
@@ -412,7 +419,7 @@ async fn a_schema_belongs_to_one_store() {
     store.record(scan("payments", START, &[])).await.unwrap();
     store.close().await.unwrap();
     let store = place.open().await;
-    assert_eq!(store.stats().await.unwrap().indexed, 0);
+    assert_eq!(store.extent().await.unwrap().indexed, 0);
 }
 
 each_database!(who_has_the_old_index_open_goes_on_and_finds_the_new_one);
@@ -499,6 +506,6 @@ async fn a_rebuild_says_whether_the_index_in_use_was_right(place: Place) {
     assert_eq!(told, [(2, 2)]);
     store.close().await.unwrap();
     let store = place.open().await;
-    assert_eq!(store.stats().await.unwrap().indexed, 2);
+    assert_eq!(store.extent().await.unwrap().indexed, 2);
     store.close().await.unwrap();
 }

@@ -142,7 +142,7 @@ async fn two_stores_of_one_machine_share_keys_not_ledgers() {
         .unwrap();
     assert_ne!(first.origin(), second.origin());
     first.record(scan("payments", START, &[])).await.unwrap();
-    assert_eq!(second.stats().await.unwrap().entries, 0);
+    assert_eq!(second.extent().await.unwrap().entries, 0);
 }
 
 each_database!(a_rolled_back_ledger_is_noticed);
@@ -251,5 +251,5 @@ async fn a_reader_sees_what_a_writer_has_not_folded_in() {
     let name = reader.person_name(&alice).await.unwrap();
     assert_eq!(name.as_deref(), Some("alice"));
     assert_eq!(reader.held_checkpoints().await.unwrap().len(), 1);
-    assert_eq!(reader.stats().await.unwrap().indexed, 1);
+    assert_eq!(reader.extent().await.unwrap().indexed, 1);
 }

@@ -114,7 +114,7 @@ async fn nothing_acknowledged_is_lost_wherever_the_process_dies(place: Place) {
                     .await
                     .unwrap_or_else(|e| panic!("{id} after {point}: {e}"));
             }
-            let stats = store.stats().await.unwrap();
+            let stats = store.extent().await.unwrap();
             assert_eq!(stats.indexed, stats.entries, "after {point}");
             assert_eq!(store.problems(10).await.unwrap(), []);
             let dump = store.index_dump().await.unwrap();

@@ -58,10 +58,10 @@ fn by(key: &LocalSigner, record: NewRecord) -> NewRecord {
 }
 
 async fn refusal(store: &Store, record: NewRecord) -> String {
-    let before = store.stats().await.unwrap().entries;
+    let before = store.extent().await.unwrap().entries;
     let error = store.record(record).await.unwrap_err();
     assert!(matches!(error, RegistryError::Refused { .. }), "{error}");
-    assert_eq!(store.stats().await.unwrap().entries, before);
+    assert_eq!(store.extent().await.unwrap().entries, before);
     error.to_string()
 }
 

@@ -100,7 +100,7 @@ async fn the_same_statement_twice_is_one_entry(place: Place) {
     let both = store.record_batch(batch).await.unwrap();
     assert_eq!((both[0].index, both[1].index), (1, 1));
     assert!(!both[0].already_there && both[1].already_there);
-    assert_eq!(store.stats().await.unwrap().entries, 2);
+    assert_eq!(store.extent().await.unwrap().entries, 2);
 }
 
 each_database!(what_is_refused_leaves_nothing_behind);
@@ -329,7 +329,7 @@ pub async fn a_statement_that_a_hostile_ledger_holds_twice(place: Place) {
     let asked = store.request_exemption(ask(&["VUL-02"]), &alice).await;
     asked.unwrap();
     let (origin, now) = (store.origin().to_owned(), store.now());
-    let before = store.stats().await.unwrap().entries;
+    let before = store.extent().await.unwrap().entries;
     let mut envelopes = Vec::new();
     for index in 0..before {
         let entry = store.prove(index, None).await.unwrap().entry;
@@ -351,7 +351,10 @@ pub async fn a_statement_that_a_hostile_ledger_holds_twice(place: Place) {
     place.drop_index().await;
     let store = place.open().await;
     let stats = store.stats().await.unwrap();
-    assert_eq!((stats.entries, stats.indexed), (2 * before, 2 * before));
+    assert_eq!(
+        (stats.extent.entries, stats.extent.indexed),
+        (2 * before, 2 * before)
+    );
     assert_eq!(stats.counts.evidence, before);
     let problems = store.problems(10).await.unwrap();
     let twice: Vec<u64> = problems

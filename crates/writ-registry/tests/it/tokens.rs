@@ -17,7 +17,7 @@ fn wanted(name: &str) -> NewToken {
 }
 
 each_database!(a_token_is_kept_by_its_hash_and_comes_back_with_a_backup);
-async fn a_token_is_kept_by_its_hash_and_comes_back_with_a_backup(place: Place) {
+pub async fn a_token_is_kept_by_its_hash_and_comes_back_with_a_backup(place: Place) {
     let store = place.create().await;
     let (_, secret) = store.new_token(wanted("ci")).await.unwrap();
     let gone = store.new_token(wanted("old")).await.unwrap().0;

@@ -34,6 +34,7 @@ pub async fn get(State(state): State<Shared>, _: Query<NoQuery>) -> Result<Respo
             envelope_bytes: limits.envelope_bytes as u64,
             batch_bytes: limits.batch_bytes as u64,
             batch_items: limits.batch_items as u64,
+            upload_bytes: limits.upload_bytes,
         },
         demo: state.demo,
     };

@@ -22,6 +22,7 @@ pub mod posture;
 pub mod runs;
 pub mod services;
 pub mod stats;
+pub mod uploads;
 pub mod workload;
 pub mod writs;
 

@@ -12,7 +12,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use writ_model::EvidenceItem;
-use writ_model::wire::{About, DecisionRequest, Receipt, Receipts};
+use writ_model::wire::{About, DecisionRequest, Receipt, Receipts, Upload};
 use writ_registry::{
     ApprovalRow, ChangeRow, DecisionStates, RunRow, ServiceRow, Stats, TrackedFinding, WritRow,
 };
@@ -31,6 +31,7 @@ use super::frameworks::FrameworkView;
 use super::intake::{Handed, IntakeQuery};
 use super::people::{AccountKey, ImportQuery, PeopleImport, SCIM};
 use super::posture::PostureQuery;
+use super::uploads::PartQuery;
 use super::workload::{BoundKey, NewKey};
 use super::{AtQuery, Part, ReleasesQuery};
 use crate::figures::posture::Posture;
@@ -65,6 +66,10 @@ fn text(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({"type": "string"})
 }
 
+fn bytes(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({"type": "string", "format": "binary"})
+}
+
 fn lines(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({"type": "string", "description": "One envelope, or one NewEvidence object, per line."})
 }
@@ -82,6 +87,7 @@ fn envelope(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+const BYTES: &str = "application/octet-stream";
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 const READ: &[Code] = &[Code::Query, Code::NotAllowed, Code::Store];
@@ -178,6 +184,35 @@ const OPERATIONS: &[Operation] = &[
             Code::Refused,
             Code::CrossSite,
             Code::NotAllowed,
+            Code::Busy,
+            Code::Store,
+        ],
+    },
+    read!(
+        "/api/v1/uploads/{digest}",
+        "getUpload",
+        "How much of a file is here",
+        NoQuery,
+        Upload,
+        READ_ONE
+    ),
+    Operation {
+        method: "post",
+        path: "/api/v1/uploads/{digest}",
+        id: "uploadPart",
+        about: "Bring the next part of a large file, ahead of the statement that names it",
+        query: whole::<PartQuery>,
+        body: Some(&[(BYTES, bytes)]),
+        answers: &[(200, JSON, of::<Upload>), (201, JSON, of::<Upload>)],
+        refusals: &[
+            Code::Query,
+            Code::NotFound,
+            Code::Offset,
+            Code::TooLarge,
+            Code::Refused,
+            Code::CrossSite,
+            Code::NotAllowed,
+            Code::Slow,
             Code::Busy,
             Code::Store,
         ],

@@ -60,6 +60,7 @@ codes! {
     TooMany = "too-many", PAYLOAD_TOO_LARGE, "There are more items than one request may bring";
     Refused = "refused", UNPROCESSABLE_ENTITY, "The evidence was refused";
     Conflict = "idempotency-conflict", CONFLICT, "The same Idempotency-Key came with another body";
+    Offset = "upload-offset", CONFLICT, "The part of a file does not begin where the file ends";
     SignIn = "sign-in", UNAUTHORIZED, "Somebody who is known here may do this";
     NotSignedIn = "not-signed-in", FORBIDDEN, "You are not signed in";
     ProviderAway = "provider-away", BAD_GATEWAY, "The identity provider does not do its part";

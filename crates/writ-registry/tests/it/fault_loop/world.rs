@@ -203,7 +203,7 @@ pub async fn check(
     assert_eq!(store.problems(5).await.unwrap(), [], "after {after}");
     // Covers everything, also what waits in another process's part of a shared log.
     store.head(None).await.unwrap();
-    let stats = store.stats().await.unwrap();
+    let stats = store.extent().await.unwrap();
     assert_eq!(stats.indexed, stats.entries, "after {after}");
     let report = store.verify(Vec::new(), &mut |_, _, _| {}).await.unwrap();
     assert!(report.is_good(), "after {after}: {:?}", report.failures);

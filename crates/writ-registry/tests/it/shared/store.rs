@@ -93,7 +93,7 @@ async fn two_stores_over_one_log_record_read_and_verify_the_same() {
     let reader = Store::open(config(&place, "one"), options(&place).read_only())
         .await
         .unwrap();
-    assert_eq!(reader.stats().await.unwrap().entries, ids.len() as u64);
+    assert_eq!(reader.extent().await.unwrap().entries, ids.len() as u64);
     let report = writ_registry::verify_store(
         &config(&place, "one"),
         &writ_registry::VerifyOptions::new(place.dir.path().join("trust")),

@@ -170,3 +170,47 @@ async fn a_head_that_never_ends_is_cut_off() {
     );
     server.end().await;
 }
+
+/// Whoever may hand in evidence does not speak for the server, and does not choose who judges.
+#[tokio::test]
+async fn what_only_the_server_says_is_refused() {
+    let server = Server::empty(|_| ()).await;
+    let signer = server
+        .app
+        .store
+        .trust()
+        .producer(server.app.store.now())
+        .unwrap();
+    let at = "2026-01-01T00:00:00Z";
+    let probe = json!({
+        "service": "payments", "evidenceType": "branch-protection", "target": "git.example",
+        "observedAt": at, "origin": "observed", "producerClass": "server", "outcome": "completed",
+        "lookedAt": [{"what": "branches", "count": 1}], "facts": {"branch": "main", "protected": true},
+    });
+    let profile = json!({
+        "kind": "profile", "name": "startup", "service": "payments", "digest": format!("sha256:{}", "a".repeat(64)),
+        "observedAt": at,
+    });
+    for (kind, predicate, reason) in [
+        ("probe", probe, "the server itself observed it"),
+        ("definition", profile, "writ control bind"),
+    ] {
+        let payload = writ_evidence::canonical::to_vec(&json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": "payments", "digest": {"gitCommit": "a".repeat(40)}}],
+            "predicateType": format!("urn:writ:predicate:{kind}:v1"), "predicate": predicate,
+        }))
+        .unwrap();
+        let envelope = writ_evidence::dsse::sign(
+            writ_evidence::dsse::IN_TOTO_PAYLOAD_TYPE,
+            payload,
+            signer.as_ref(),
+        )
+        .unwrap();
+        let answer = send(&server, ENVELOPE, None, envelope.to_canonical_json()).await;
+        assert_eq!(answer.status(), 422);
+        let problem: Value = answer.json().await.unwrap();
+        assert!(problem.to_string().contains(reason), "{problem}");
+    }
+    server.end().await;
+}

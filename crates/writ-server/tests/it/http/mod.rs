@@ -19,6 +19,7 @@ mod planted;
 mod problems;
 mod provider;
 mod token;
+mod uploads;
 mod workload;
 
 use std::path::Path;

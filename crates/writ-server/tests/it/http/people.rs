@@ -346,10 +346,10 @@ async fn roles_given_and_taken_count_with_the_next_request() {
         word(change(&bob, "bob", "grant", "operator").await).await,
         "not-allowed"
     );
-    let before = guarded.server.app.store.stats().await.unwrap().entries;
+    let before = guarded.server.app.store.extent().await.unwrap().entries;
     assert_eq!(change(&ada, "bob", "grant", "operator").await.status(), 303);
     assert_eq!(
-        guarded.server.app.store.stats().await.unwrap().entries,
+        guarded.server.app.store.extent().await.unwrap().entries,
         before + 1
     );
     assert_eq!(

@@ -404,7 +404,7 @@ async fn a_key_is_bound_by_who_has_it() {
         .await
         .unwrap();
     assert_eq!(answer.status().as_u16(), 403);
-    assert_eq!(ci.server.app.store.stats().await.unwrap().entries, 0);
+    assert_eq!(ci.server.app.store.extent().await.unwrap().entries, 0);
 }
 
 /// Every way in which a token is not good enough, and what is said of it.
