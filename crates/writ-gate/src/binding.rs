@@ -62,12 +62,30 @@ pub async fn bound_profile(
     environment: &str,
     at: Timestamp,
 ) -> Result<Option<Bound>, RegistryError> {
+    let bindings = store.bindings(None).await?;
+    if let Some(binding) = bindings.profile(service, environment, at) {
+        return Ok(Some(Bound {
+            profile: binding.profile.clone(),
+            since: binding.effective_at,
+        }));
+    }
+    // Before anybody approved one: what this store itself recorded. Whoever may hand in evidence cannot
+    // choose the judge.
+    let own: Vec<String> = store
+        .trust()
+        .entries()
+        .iter()
+        .filter(|key| key.signer.is_some() || key.is_root())
+        .map(|key| key.id.to_string())
+        .collect();
     let text = |item: &EvidenceItem, name: &str| -> Option<String> {
         item.facts.get(name)?.as_str().map(str::to_owned)
     };
     let binds = |item: &EvidenceItem| {
         item.recorded_at <= at
             && text(item, "kind").as_deref() == Some("profile")
+            && !item.facts.contains_key("content")
+            && own.contains(&item.signer)
             && item
                 .subject
                 .environment

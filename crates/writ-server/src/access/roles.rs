@@ -18,7 +18,10 @@ pub const fn allowed(action: Action) -> &'static [Role] {
         Action::RecordEvidence => &[Developer, Operator, Service],
         Action::Decide => &[Developer, Operator, Service],
         Action::ReadServer | Action::ManagePeople => &[Operator],
-        Action::ReadPeople | Action::AnswerBindings | Action::ReadReads => &[Compliance, Operator],
+        Action::ReadPeople
+        | Action::AnswerBindings
+        | Action::ProposeProfiles
+        | Action::ReadReads => &[Compliance, Operator],
         Action::ReadMetrics => &[Operator, Service],
         Action::OwnSettings => &[Developer, Reviewer, Compliance, Auditor, Operator],
     }

@@ -42,6 +42,18 @@ pub struct BindForm {
     machine: bool,
 }
 
+/// A profile that shall bind a service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileForm {
+    service: String,
+    #[serde(default)]
+    environment: String,
+    profile: String,
+    #[serde(default)]
+    from: String,
+}
+
 /// Accounts that shall belong to nobody.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +101,8 @@ pub async fn sections(ask: &Ask) -> Result<Markup, Problem> {
         (waiting(ask, &known))
         (people(&known).html())
         @if manages { (binding(ask)) }
+        @if may(&ask.principal, Action::ProposeProfiles).is_ok() { (binding_profile(ask)) }
+        (profiles(ask, &known).html())
         @for person in known.people.iter().take(SHOWN) { (card(ask, &known, person, manages)) }
         (strangers(ask, &known, manages))
     })
@@ -126,6 +140,7 @@ async fn read(ask: &Ask) -> Result<Known, Problem> {
                 BindingChange::Team { person, .. } => {
                     names.insert(person.clone());
                 }
+                BindingChange::Profile { .. } => {}
             }
         }
         if let Standing::Approved { by, .. } | Standing::Rejected { by, .. } = &proposal.standing {
@@ -320,6 +335,29 @@ fn changes(ask: &Ask, known: &Known, proposal: &Proposal) -> Table {
                     }),
                 ]
             }
+            BindingChange::Profile {
+                service,
+                environment,
+                profile,
+                effective_at,
+            } => {
+                let place = environment.as_deref().unwrap_or("every environment");
+                let now = known.bindings.profiles().iter().rev();
+                let mut now =
+                    now.filter(|one| one.service == *service && one.environment == *environment);
+                let then = match effective_at {
+                    Some(from) => format!("{profile} from {}", time::minutes(*from)),
+                    None => profile.clone(),
+                };
+                vec![
+                    Cell::text(format!("Profile of {service} in {place}")),
+                    Cell::text(
+                        now.next()
+                            .map_or("none approved", |one| one.profile.as_str()),
+                    ),
+                    Cell::text(then),
+                ]
+            }
             BindingChange::Team {
                 person,
                 team,
@@ -419,6 +457,64 @@ fn people(known: &Known) -> Table {
         what: "0 people are known: accounts in evidence are nobody's.".to_owned(),
         command: Some("writ server people import FILE"),
     });
+    table
+}
+
+/// The form that proposes a profile.
+fn binding_profile(ask: &Ask) -> Markup {
+    html! {
+        section.card {
+            h3 { "Propose a profile" }
+            p.sub { "Which controls judge a service. In force when compliance approves; a repository only requests one." }
+            form.filters action="/admin/people/profile" method="post" {
+                (form::token(&ask.principal))
+                span.field {
+                    label for="profile-service" { "Service" }
+                    input id="profile-service" name="service" type="text" maxlength="200" required;
+                }
+                span.field {
+                    label for="profile-environment" { "Environment; empty for every one" }
+                    input id="profile-environment" name="environment" type="text" maxlength="200";
+                }
+                span.field {
+                    label for="profile-name" { "Profile" }
+                    select id="profile-name" name="profile" {
+                        @for name in ask.app.bundle.profiles.keys() { option value=(name) { (name) } }
+                    }
+                }
+                span.field {
+                    label for="profile-from" { "From; empty for at once" }
+                    input id="profile-from" name="from" type="date";
+                }
+                button.btn.small type="submit" { "Propose" span.vh { " the profile" } }
+            }
+        }
+    }
+}
+
+/// Profiles that were approved.
+fn profiles(ask: &Ask, known: &Known) -> Table {
+    let mut table = Table::new(
+        "profiles",
+        "Profiles that were approved, newest first",
+        vec![
+            Column::head("Service"),
+            Column::text("Environment"),
+            Column::text("Profile"),
+            Column::text("Since"),
+        ],
+    );
+    for one in known.bindings.profiles().iter().rev().take(SHOWN) {
+        table.rows.push(Row::new(vec![
+            Cell::text(&one.service),
+            Cell::text(one.environment.as_deref().unwrap_or("every one")),
+            Cell::text(&one.profile),
+            Cell::ago(ask, one.effective_at),
+        ]));
+    }
+    table.empty = Some(Empty::NothingFound(
+        "0 profiles were approved: what the first gate of a service asked for binds it.".to_owned(),
+    ));
     table
 }
 
@@ -556,6 +652,48 @@ pub async fn bind(
     if let Some(proposed) = &bound.proposed {
         tracing::info!(by = %principal.id, entry = proposed.recorded.index, "bindings were proposed");
     }
+    Ok(done(&state))
+}
+
+/// Proposes which profile binds a service.
+///
+/// # Errors
+/// There is no such profile, or a name cannot be used.
+pub async fn profile(
+    State(state): State<Shared>,
+    principal: Principal,
+    Form(asked): Form<ProfileForm>,
+) -> Result<Response, Problem> {
+    if !state.bundle.profiles.contains_key(&asked.profile) {
+        return Err(Problem::new(
+            Code::People,
+            format!("there is no profile '{}'", shown(&asked.profile)),
+        ));
+    }
+    let from = asked.from.trim();
+    let effective_at = match from.is_empty() {
+        true => None,
+        false => Some(
+            format!("{from}T00:00:00Z")
+                .parse::<Timestamp>()
+                .map_err(|_| {
+                    Problem::new(Code::Body, "the day cannot be read").required("YYYY-MM-DD")
+                })?,
+        ),
+    };
+    let environment = asked.environment.trim();
+    let change = BindingChange::Profile {
+        service: asked.service.trim().to_owned(),
+        environment: (!environment.is_empty()).then(|| environment.to_owned()),
+        profile: asked.profile,
+        effective_at,
+    };
+    let proposed = state
+        .store
+        .propose_bindings(vec![change], &actor(&principal))
+        .await
+        .map_err(told)?;
+    tracing::info!(by = %principal.id, entry = proposed.recorded.index, "a profile was proposed");
     Ok(done(&state))
 }
 
