@@ -221,7 +221,7 @@ pub enum AccountCommand {
         /// The account.
         #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
         name: String,
-        /// The provider, as `issuer` in [[oidc]].
+        /// The provider, as `issuer` in the settings.
         #[arg(long, value_name = "ISSUER", value_parser = NonEmptyStringValueParser::new())]
         issuer: Option<String>,
         /// The person there: the claim `sub`.

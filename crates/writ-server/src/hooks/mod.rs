@@ -1,6 +1,6 @@
 //! `POST /api/v1/hooks/{name}`: other systems tell what happened, and it becomes evidence.
 //!
-//! [`verify`] finds out whether the system sent it, the delivery's id whether it came before, a reader per
+//! `verify` finds out whether the system sent it, the delivery's id whether it came before, a reader per
 //! system what it says ([`event::Event`]); [`change`], [`protection`] and [`alert`] record what is not recorded
 //! yet, signed by the store's producer key, through the same door as everybody. A delivery that is no evidence
 //! is answered with the reason and is no error.

@@ -5,7 +5,7 @@
 //! rest of its claims. It may then record evidence of the services that the rule names.
 //!
 //! One token may be shown many times while it counts, since a job makes many requests. But one token
-//! binds one key (see [`crate::api::workload`]): who takes a token away from a job cannot sign with a
+//! binds one key (see `api::workload`): who takes a token away from a job cannot sign with a
 //! key of his own any more, or the job itself is refused and somebody notices.
 
 pub(super) mod keys;
