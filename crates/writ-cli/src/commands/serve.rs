@@ -20,12 +20,15 @@ use crate::{emit, store};
 ///
 /// The settings, the store or the address cannot be used.
 pub async fn run(context: &Context, args: &ServeArgs) -> Result<u8, EdgeError> {
-    let config = settings(args)?;
+    let mut config = settings(args)?;
     writ_server::logs::start(&config.log).map_err(edge::usage)?;
     // The directory of a demonstration vanishes with this value, at the end.
     let (parts, filled) = if args.demo {
         let filled = demo::fill(context::clock(), demo::YEAR)
             .await
+            .map_err(|error| edge::cannot_tell(edge::chain(&error)))?;
+        filled
+            .connect(&mut config)
             .map_err(|error| edge::cannot_tell(edge::chain(&error)))?;
         let parts = Parts {
             store: Arc::clone(&filled.store),

@@ -13,6 +13,10 @@ mod statements;
 mod story;
 mod world;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -21,6 +25,7 @@ use writ_gate::{Bundle, BundleError, BundleFiles, BundleSource, load_bundle};
 use writ_model::Timestamp;
 use writ_registry::{RegistryError, Store, StoreOptions};
 
+use crate::config::{Config, ConfigError};
 use clock::DemoClock;
 use world::World;
 
@@ -50,6 +55,9 @@ pub enum DemoError {
     /// A statement of the story is not one.
     #[error("a statement of the demonstration is wrong: {0}")]
     Statement(#[from] writ_evidence::statement::StatementError),
+    /// The settings of the story cannot be used.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
     /// A part of the work ended early.
     #[error("the demonstration was not finished: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -64,7 +72,31 @@ pub struct Demo {
     pub bundle: Arc<Bundle>,
     /// What was recorded.
     pub entries: u64,
-    _place: TempDir,
+    place: TempDir,
+}
+
+impl Demo {
+    /// Names the systems that the story's company has set up, behind a secret that nobody knows.
+    ///
+    /// # Errors
+    /// See [`DemoError`].
+    pub fn connect(&self, config: &mut Config) -> Result<(), DemoError> {
+        let path = self.place.path().join("secret");
+        let mut secret = [0_u8; 32];
+        getrandom::fill(&mut secret).map_err(|e| DemoError::Place(e.into()))?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(hex::encode(secret).as_bytes()))
+            .map_err(DemoError::Place)?;
+        let text = include_str!("settings.toml").replace("SECRET", &path.display().to_string());
+        let own = Config::parse(Path::new("settings.toml"), &text)?;
+        config.webhook.extend(own.webhook);
+        config.workload.extend(own.workload);
+        Ok(())
+    }
 }
 
 /// Weeks of the whole story.
@@ -94,7 +126,7 @@ pub async fn fill(now: Timestamp, weeks: u32) -> Result<Demo, DemoError> {
         store,
         bundle,
         entries,
-        _place: place,
+        place,
     })
 }
 
