@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use writ_model::Timestamp;
 
-use crate::githost::{GitHostError, Reader, encoded};
+use crate::githost::{GitHostError, Reader};
+use crate::http::encoded;
 use crate::{ClientOptions, HttpError, Secret};
 
 /// Rows of a page.

@@ -4,6 +4,7 @@
 //! token elsewhere), reads a bounded answer, and speaks only to addresses that its rule accepts.
 
 mod address;
+mod encode;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use address::AddressRule;
+pub use encode::encoded;
 
 use crate::secret::Secret;
 

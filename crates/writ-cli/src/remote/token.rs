@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use writ_connect::http::{Client, ClientOptions, Request};
+use writ_connect::http::{Client, ClientOptions, Request, encoded};
 use writ_connect::server::PersonalToken;
 use writ_connect::{AddressRule, Secret};
 use writ_render::EdgeError;
@@ -188,32 +188,10 @@ async fn github(url: &str, bearer: &str, audience: &str) -> Result<Secret, Strin
     Secret::new(given.value).ok_or_else(|| "the token is empty".to_owned())
 }
 
-/// A value of a query.
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{URL_SAFE_NO_PAD, audiences, encoded};
+    use super::{URL_SAFE_NO_PAD, audiences};
     use base64::Engine as _;
-
-    #[test]
-    fn audiences_are_encoded() {
-        assert_eq!(
-            encoded("https://writ.example:8443/a&b"),
-            "https%3A%2F%2Fwrit.example%3A8443%2Fa%26b"
-        );
-    }
 
     #[test]
     fn whom_a_token_is_for() {

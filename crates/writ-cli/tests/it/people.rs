@@ -1,24 +1,9 @@
 //! `writ server people`: lists, bindings, and the second person.
 
-use std::io::Write as _;
-use std::process::Stdio;
-
-use crate::sandbox::{Answer, Sandbox, answer};
+use crate::account::with_input;
+use crate::sandbox::Sandbox;
 
 const PASSWORD: &str = "correct horse battery\n";
-
-fn with_input(sandbox: &Sandbox, arguments: &[&str], input: &str) -> Answer {
-    let mut child = sandbox
-        .command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses early reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    answer(child.wait_with_output().unwrap())
-}
 
 const LIST: &str = "id,name,accounts,teams,active,bot\n\
     u-1,Ada Lovelace,local:ada;mail:ada@example.org,security,,\n\

@@ -8,7 +8,7 @@ use writ_model::Timestamp;
 use zeroize::Zeroizing;
 
 use super::{MAX_TEXT, ServerClient, ServerError, ServerProblem};
-use crate::http::{Reply, Request};
+use crate::http::{Reply, Request, encoded};
 use crate::secret::Secret;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -184,17 +184,4 @@ impl ServerClient {
     fn problem(&self, reply: &Reply) -> ServerError {
         ServerError::Problem(Box::new(ServerProblem::of(reply, self.token.as_ref())))
     }
-}
-
-fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
