@@ -26,7 +26,12 @@ WIDE, NARROW = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 # Pages with an address of their own.
 FIXED = {
     "overview": "/",
+    "inbox": "/inbox",
     "changes": "/changes",
+    "releases": "/releases",
+    "break-glass": "/break-glass",
+    "break-glass-new": "/break-glass/new",
+    "exemption-new": "/exemptions/new?control=VUL-01",
     "runs": "/runs",
     "environments": "/environments",
     "production": "/environments/production",
@@ -55,7 +60,10 @@ LINKED = {
     "decision": ("/changes", "/d/", "main tr:has(.st.fail)"),
     "decision-good": ("/changes", "/d/", "main tr:has(.st.pass)"),
     "finding": ("/findings", "/findings/", "main tr"),
-    "exemption": ("/exemptions", "/exemptions/", "main tr"),
+    "exemption": ("/exemptions", "/exemptions/EX-", "main tr"),
+    "release": ("/releases", "/releases/R-", "main tr:has(.st.pass)"),
+    "release-blocked": ("/releases", "/releases/R-", "main tr:has(.st.fail)"),
+    "emergency": ("/break-glass", "/break-glass/BG-", "main tr"),
     "item": ("/evidence?type=container-scan", "/e/", "main tr"),
 }
 PRINTED = ["overview", "change", "decision", "controls", "control", "item", "finding"]

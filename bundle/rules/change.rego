@@ -293,11 +293,20 @@ reason(a) := "it has lapsed" if {
 	a.lapsed
 }
 
+reason(a) := "given when other checks stood" if {
+	eligible(a)
+	sure(a)
+	not other_bundle(a)
+	not a.lapsed
+	other_checks(a)
+}
+
 reason(a) := "" if {
 	eligible(a)
 	sure(a)
 	not other_bundle(a)
 	not a.lapsed
+	not other_checks(a)
 }
 
 eligible(a) if {
@@ -308,6 +317,9 @@ eligible(a) if {
 }
 
 other_bundle(a) if a.facts.bundleDigest != input.bundle
+
+# What the approver was shown no longer stands: a check changed its state or its exemption.
+other_checks(a) if a.facts.checksHash != input.shown
 
 holds(account) if wanted.role in input.people[account].roles
 
@@ -326,11 +338,22 @@ sure(a) if level(object.get(a.facts.by, "assurance", "local-user")) >= level(inp
 # title: No author approves or deploys the change
 # description: Over authors, committers and co-authors of every commit in the range.
 # custom:
-#   evidence: [approval]
-#   optional: [deployment]
+#   evidence: []
+#   optional: [approval, deployment]
 #   run: true
 #   release: true
 separated := doubtful if authors_doubt
+
+separated := {
+	"state": "waiting",
+	"code": "not-approved",
+	"title": "Nobody has approved the release yet",
+	"found": ["0 approvals of this digest for this environment"],
+} if {
+	not authors_doubt
+	count(approvals) == 0
+	count(deploying_authors) == 0
+}
 
 separated := {
 	"state": "pass",
@@ -342,6 +365,7 @@ separated := {
 	])],
 } if {
 	not authors_doubt
+	count(approvals) > 0
 	count(both) == 0
 	count(deploying_authors) == 0
 }

@@ -244,6 +244,9 @@ pub enum Command {
     /// Request, list, show or revoke exemptions.
     #[command(subcommand)]
     Exempt(ExemptCommand),
+    /// What waits for a person: approvals, exemptions, reviews.
+    #[command(after_help = "Examples:\n  writ inbox\n  writ inbox -f json")]
+    Inbox,
     /// Grant a requested exemption (never one's own).
     #[command(
         after_help = "Examples:\n  writ approve EX-118 --identity dana --reason \"port is closed, see PAY-2214\""

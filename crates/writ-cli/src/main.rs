@@ -66,6 +66,7 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Verify(args)) => block_on(commands::verify::run(context, args)),
         Some(Command::Search(args)) => block_on(commands::search::run(context, args)),
         Some(Command::Exempt(command)) => block_on(commands::exempt::run(context, command)),
+        Some(Command::Inbox) => block_on(commands::inbox::run(context)),
         Some(Command::Approve(args)) => block_on(commands::exempt::approve(context, args)),
         Some(Command::Reject(args)) => block_on(commands::exempt::reject(context, args)),
         Some(Command::Completion { shell }) => Ok(commands::shell::completion(*shell)),

@@ -441,6 +441,19 @@ impl ServerClient {
         self.read(&reply)
     }
 
+    /// Sends JSON to an address below the base, once, and reads the answer.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, ServerError> {
+        let reply = self.send(Request::post(path, body)).await?;
+        self.read(&reply)
+    }
+
     async fn send(&self, mut request: Request) -> Result<Reply, ServerError> {
         request
             .headers

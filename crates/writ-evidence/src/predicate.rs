@@ -34,7 +34,9 @@ mod vulns;
 pub use access_review::{AccessException, AccessReview};
 pub use alert::{Alert, AlertState};
 pub use approval::{Approval, ApprovalAbout};
-pub use break_glass::{BreakGlass, BreakGlassOpening, BreakGlassOutcome, BreakGlassReview};
+pub use break_glass::{
+    BreakGlass, BreakGlassClosing, BreakGlassOpening, BreakGlassOutcome, BreakGlassReview,
+};
 pub use code_review::{CodeReview, Review, ReviewVerdict};
 pub use common::{
     Actor, Assertion, CachedFrom, CommitRange, FileRef, FindingsRef, LedgerHead, Period,
@@ -46,7 +48,8 @@ pub use definition::{Definition, DefinitionKind};
 pub use deployment::{Deployment, DeploymentOutcome};
 pub use disposal::Disposal;
 pub use exemption::{
-    Exemption, ExemptionAnswer, ExemptionExpiry, ExemptionGrant, ExemptionRequest,
+    Exemption, ExemptionAnswer, ExemptionCategory, ExemptionExpiry, ExemptionGrant,
+    ExemptionRequest,
 };
 pub use hold::{Hold, HoldAnswer, HoldPlacement};
 pub use key::{KeyAction, KeyStatement, ReplacedKey};
@@ -55,7 +58,8 @@ pub use probe::Probe;
 pub use rejection::Rejection;
 pub use report::ReportStatement;
 pub use run::{
-    DefinitionFinding, ExecutedFile, Inventory, LockDifference, Run, RunStage, StageState,
+    Authorship, DefinitionFinding, ExecutedFile, Inventory, LockDifference, Run, RunStage,
+    StageState,
 };
 pub use sbom::{CycloneDxBom, SbomSummary, SpdxDocument};
 pub use scan::Scan;

@@ -1,18 +1,19 @@
 //! The decision: every bound control judged over the same inputs. A pure function.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 use writ_model::{Check, Decision, Digest, StateCounts};
 
 use crate::applies::latest_run;
 use crate::bundle::Bundle;
-use crate::control::Phase;
+use crate::control::{Control, Phase};
 use crate::engine::{ENGINE, Engine};
 use crate::findings::Lists;
 use crate::inputs::{FindingsSource, Inputs};
 use crate::judge::Case;
 use crate::manifest::{Manifest, canonical_digest};
+use crate::shown;
 
 /// Why there is no decision at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -153,18 +154,43 @@ impl<'b> Gate<'b> {
         }
         let run = latest_run(inputs, &profile.floor);
         let lists = Lists::new(findings);
+        let controls: Vec<&Control> = bound
+            .iter()
+            .filter_map(|id| bundle.controls.get(id))
+            .collect();
+        let case = |control| Case {
+            bundle,
+            control,
+            profile,
+            inputs,
+            findings: &lists,
+            run,
+            shown: None,
+        };
+        // What an approver is shown comes first: an approval counts for these states only.
+        let mut judged: BTreeMap<&str, Check> = BTreeMap::new();
+        for control in &controls {
+            if !shown::reads_approvals(bundle, control) {
+                judged.insert(&control.id, case(control).check(self));
+            }
+        }
+        let shown = shown::digest(
+            controls
+                .iter()
+                .filter(|control| control.phase == Phase::Gate)
+                .filter_map(|control| judged.get(control.id.as_str())),
+        );
         let mut checks: Vec<Check> = Vec::new();
         let mut later: Vec<Check> = Vec::new();
-        for control in bound.iter().filter_map(|id| bundle.controls.get(id)) {
-            let case = Case {
-                bundle,
-                control,
-                profile,
-                inputs,
-                findings: &lists,
-                run,
+        for control in controls {
+            let check = match judged.remove(control.id.as_str()) {
+                Some(check) => check,
+                None => {
+                    let mut case = case(control);
+                    case.shown = Some(shown);
+                    case.check(self)
+                }
             };
-            let check = case.check(self);
             match control.phase {
                 Phase::Gate => checks.push(check),
                 Phase::After | Phase::Continuous => later.push(check),

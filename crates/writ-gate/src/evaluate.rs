@@ -135,6 +135,54 @@ pub async fn evaluate(
     release: &Release,
     options: Options,
 ) -> Result<Evaluated, EvaluateError> {
+    let Judged { inputs, decision } = judge(store, bundle, release, options).await?;
+    if !options.record {
+        return Ok(Evaluated {
+            decision,
+            recorded: None,
+            writ: None,
+        });
+    }
+    let recorded = store
+        .record(decision_record(bundle, &inputs, &decision)?)
+        .await?;
+    let id = DecisionId::from_digest(recorded.id.digest());
+    let writ = match decision.answer {
+        Answer::Yes => {
+            let (issued, record) = writ_record(store, &decision, id).await?;
+            store.record(record).await?;
+            Some(issued)
+        }
+        _ => None,
+    };
+    Ok(Evaluated {
+        decision,
+        recorded: Some((id, recorded.index)),
+        writ,
+    })
+}
+
+/// A decision that is not recorded yet, and what it was made from.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// What was read.
+    pub inputs: Inputs,
+    /// What follows.
+    pub decision: Decision,
+}
+
+/// Judges a release and records no decision. With [`Options::record`], what binds on first use and the
+/// bundle are recorded, as [`evaluate`] does.
+///
+/// # Errors
+///
+/// See [`EvaluateError`].
+pub async fn judge(
+    store: &Store,
+    bundle: &Bundle,
+    release: &Release,
+    options: Options,
+) -> Result<Judged, EvaluateError> {
     let profile = binding(store, release, options).await?;
     if options.record {
         adopt(store, bundle, options.as_of).await?;
@@ -162,30 +210,7 @@ pub async fn evaluate(
     };
     let findings = LockerFindings::of(store);
     let decision = decide(bundle, &inputs, &findings)?;
-    if !options.record {
-        return Ok(Evaluated {
-            decision,
-            recorded: None,
-            writ: None,
-        });
-    }
-    let recorded = store
-        .record(decision_record(bundle, &inputs, &decision)?)
-        .await?;
-    let id = DecisionId::from_digest(recorded.id.digest());
-    let writ = match decision.answer {
-        Answer::Yes => {
-            let (issued, record) = writ_record(store, &decision, id).await?;
-            store.record(record).await?;
-            Some(issued)
-        }
-        _ => None,
-    };
-    Ok(Evaluated {
-        decision,
-        recorded: Some((id, recorded.index)),
-        writ,
-    })
+    Ok(Judged { inputs, decision })
 }
 
 /// A decision computed again from its recorded inputs.

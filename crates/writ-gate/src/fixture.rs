@@ -311,6 +311,7 @@ fn run_case(
         inputs: &prepared.inputs,
         findings: &lists,
         run: crate::applies::latest_run(&prepared.inputs, &profile.floor),
+        shown: Some(crate::shown::digest([])),
     };
     Ok(case.check(gate))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use writ_model::{Check, EvidenceItem, EvidenceType, State};
+use writ_model::{Check, Digest, EvidenceItem, EvidenceType, State};
 
 use crate::applies::not_applicable;
 use crate::bundle::Bundle;
@@ -26,6 +26,8 @@ pub(crate) struct Case<'a> {
     pub inputs: &'a Inputs,
     pub findings: &'a Lists<'a>,
     pub run: Option<&'a EvidenceItem>,
+    /// Digest of what an approver is shown, for controls that read approvals.
+    pub shown: Option<Digest>,
 }
 
 /// A state that is clear before any rule speaks.

@@ -34,7 +34,22 @@ pub(crate) async fn facts(
             }
         }
     }
-    let known = store.known_people(&named, size).await?;
+    facts_about(store, service, &named, size).await
+}
+
+/// What is known about these principals below a ledger size, as rules read it; who is not known is
+/// left out.
+///
+/// # Errors
+///
+/// The store cannot be read.
+pub async fn facts_about(
+    store: &Store,
+    service: &str,
+    named: &BTreeSet<PrincipalId>,
+    size: u64,
+) -> Result<BTreeMap<PrincipalId, PrincipalFacts>, RegistryError> {
+    let known = store.known_people(named, size).await?;
     Ok(known
         .into_iter()
         .map(|(id, known)| (id, of(service, known)))

@@ -62,6 +62,9 @@ impl Case<'_> {
             );
             let digest = self.bundle.reference.digest;
             input.insert("bundle".into(), digest.to_string().into());
+            if let Some(shown) = self.shown {
+                input.insert("shown".into(), shown.to_string().into());
+            }
             input.insert("people".into(), self.people());
         }
         if needs.floor {

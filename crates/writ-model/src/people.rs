@@ -125,3 +125,16 @@ pub enum Assurance {
     /// A hardware-bound assertion over the payload digest.
     Webauthn,
 }
+
+impl Assurance {
+    /// The word in statements, profiles and messages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::LocalUser => "local-user",
+            Self::Password => "password",
+            Self::Totp => "totp",
+            Self::Webauthn => "webauthn",
+        }
+    }
+}

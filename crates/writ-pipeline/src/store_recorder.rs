@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use writ_evidence::predicate::{
-    BuildDefinition, BuildMetadata, Builder, CachedFrom, CommitRange, Coverage, CoverageGap,
-    DefinitionFinding, ExecutedFile, FileRef, FindingsRef, Inventory, LockDifference, Production,
-    Ratio, Run, RunDetails, RunStage, Scan, SlsaProvenance, StageState as RecordedState,
-    TestCounts, TestFacts, TestResult, TestVerdict,
+    Authorship, BuildDefinition, BuildMetadata, Builder, CachedFrom, CommitRange, Coverage,
+    CoverageGap, DefinitionFinding, ExecutedFile, FileRef, FindingsRef, Inventory, LockDifference,
+    Production, Ratio, Run, RunDetails, RunStage, Scan, SlsaProvenance,
+    StageState as RecordedState, TestCounts, TestFacts, TestResult, TestVerdict,
 };
 use writ_evidence::reference::{Holds, Reference};
 use writ_evidence::statement::{Predicate, ResourceDescriptor, Statement};
@@ -492,6 +492,9 @@ fn with_files(mut record: NewRecord, evidence: &StageEvidence) -> NewRecord {
     record
 }
 
+/// People whose commits are named one by one.
+const MAX_AUTHORSHIP: usize = 50;
+
 fn run_predicate(run: &RunEvidence) -> Run {
     let change = run.change.as_ref();
     let mut authors: Vec<_> = change
@@ -548,6 +551,16 @@ fn run_predicate(run: &RunEvidence) -> Run {
                 count: change.commits,
             })
         }),
+        authorship: change
+            .into_iter()
+            .flat_map(|change| &change.people)
+            .take(MAX_AUTHORSHIP)
+            .map(|person| Authorship {
+                principal: person.principal.clone(),
+                commits: person.commits.clone(),
+                count: person.commit_count,
+            })
+            .collect(),
         authors,
         head_tree: run.subject.tree.clone(),
         merge_commit: None,

@@ -5,7 +5,7 @@
 
 use writ_evidence::canonical;
 use writ_evidence::predicate::{
-    Actor, Exemption, ExemptionAnswer, ExemptionGrant, ExemptionRequest,
+    Actor, Exemption, ExemptionAnswer, ExemptionCategory, ExemptionGrant, ExemptionRequest,
 };
 use writ_evidence::statement::{Predicate as _, ResourceDescriptor, STATEMENT_V1, Statement};
 use writ_model::{Assurance, Digest, EvidenceId, PrincipalId, Timestamp};
@@ -30,6 +30,8 @@ pub struct ExemptionAsk {
     pub identifiers: Vec<String>,
     /// Why it cannot be fixed now.
     pub reason: String,
+    /// What kind of exemption it is.
+    pub category: Option<ExemptionCategory>,
     /// What limits the harm meanwhile.
     pub compensating: Option<String>,
     /// Where the fix is planned.
@@ -89,6 +91,7 @@ impl Store {
             findings: ask.findings,
             identifiers: ask.identifiers,
             reason: ask.reason,
+            category: ask.category,
             compensating: ask.compensating,
             ticket: ask.ticket,
             requested_by: requester.clone(),

@@ -53,6 +53,7 @@ pub use index::lists::{
     WritRow,
 };
 pub use index::query::{MAX_PAGE, Page, Query};
+pub use index::releases::{ReleaseRow, ReleasesFilter};
 pub use index::tracked::{FindingAges, FindingCursor, FindingGroup, FindingsFilter, Standing};
 pub use index::views::{
     ApprovalRow, COUNT_LIMIT, ChangeRow, CheckState, DecisionStates, EventQuery, Listed, MAX_ROWS,

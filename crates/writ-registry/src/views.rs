@@ -6,6 +6,7 @@ use writ_model::{LedgerHead, Timestamp};
 use crate::error::Result;
 use crate::index::lists::{RunRow, TrackedFinding, WritRow};
 use crate::index::query::Query;
+use crate::index::releases::{ReleaseRow, ReleasesFilter};
 use crate::index::tracked::{FindingAges, FindingCursor, FindingGroup, FindingsFilter};
 use crate::index::views::{
     ApprovalRow, ChangeRow, DecisionStates, EventQuery, Listed, ServiceRow, Total,
@@ -156,6 +157,41 @@ impl Store {
     /// The index cannot be read.
     pub async fn change_of(&self, service: &str, commit: &str) -> Result<Option<String>> {
         self.index().await?.change_of(service, commit).await
+    }
+
+    /// A part of the releases, the newest first.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn releases_listed(&self, query: &ReleasesFilter) -> Result<Listed<ReleaseRow>> {
+        self.index().await?.releases_listed(query).await
+    }
+
+    /// The release with a number, as people write it: `R-2026-0931`, `R-931` or `931`.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn release(&self, name: &str) -> Result<Option<ReleaseRow>> {
+        let digits = name.rsplit('-').next().unwrap_or(name);
+        let plain = digits.len() <= 12 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        match digits.parse() {
+            Ok(number) if plain => self.index().await?.release(number).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The release of an artefact (or of a commit, where none was built) into an environment.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub async fn release_of(
+        &self,
+        service: &str,
+        environment: &str,
+        subject: &str,
+    ) -> Result<Option<ReleaseRow>> {
+        let index = self.index().await?;
+        index.release_of(service, environment, subject).await
     }
 
     /// The newest decision per service and environment below a ledger size.

@@ -4,3 +4,5 @@
 //! goes through [`writ_registry::Store::record`], as everything does.
 
 pub mod approval;
+pub mod breakglass;
+pub mod exemption;

@@ -161,6 +161,48 @@ pub fn finding(fingerprint: &Digest) -> Path {
     Path::raw(format!("/findings/{}", fingerprint.to_hex()))
 }
 
+/// `/inbox`
+#[must_use]
+pub fn inbox() -> Path {
+    Path::raw("/inbox")
+}
+
+/// `/releases`
+#[must_use]
+pub fn releases() -> Path {
+    Path::raw("/releases")
+}
+
+/// `/releases/R-2026-0931`
+#[must_use]
+pub fn release(name: &str) -> Path {
+    Path::raw(format!("/releases/{}", segment(name)))
+}
+
+/// `/break-glass`
+#[must_use]
+pub fn emergencies() -> Path {
+    Path::raw("/break-glass")
+}
+
+/// `/break-glass/BG-7`
+#[must_use]
+pub fn emergency(name: &str) -> Path {
+    Path::raw(format!("/break-glass/{}", segment(name)))
+}
+
+/// `/break-glass/new`
+#[must_use]
+pub fn break_glass() -> Path {
+    Path::raw("/break-glass/new")
+}
+
+/// `/exemptions/new`
+#[must_use]
+pub fn ask_exemption() -> Path {
+    Path::raw("/exemptions/new")
+}
+
 /// `/exemptions`
 #[must_use]
 pub fn exemptions() -> Path {

@@ -15,8 +15,11 @@ use crate::args::{DecideArgs, ExemptCommand, ExemptRequestArgs};
 use crate::context::Context;
 use crate::edge::{self, Edge, EdgeResult as _};
 use crate::emit;
+use crate::remote::Remote;
 use crate::repo::Repo;
 use crate::store;
+
+mod there;
 
 const DAY: i64 = 86_400;
 
@@ -26,6 +29,10 @@ const DAY: i64 = 86_400;
 ///
 /// The request breaks a rule, or cannot be recorded.
 pub async fn run(context: &Context, command: &ExemptCommand) -> Result<u8, EdgeError> {
+    let repo = Repo::open(context).ok();
+    if let Some(remote) = Remote::find(context, repo.as_ref()).await? {
+        return there::run(context, &remote, command).await;
+    }
     match command {
         ExemptCommand::Request(args) => request(context, args).await,
         ExemptCommand::List { all } => list(context, *all).await,
@@ -48,6 +55,7 @@ pub async fn run(context: &Context, command: &ExemptCommand) -> Result<u8, EdgeE
 /// Not allowed, or nothing waits under this id.
 pub async fn approve(context: &Context, args: &DecideArgs) -> Result<u8, EdgeError> {
     person_only(context, "approve")?;
+    there::not_here(context, &args.id).await?;
     let reply = ExemptionReply::Grant {
         expires_at: None,
         reason: args.reason.clone(),
@@ -62,6 +70,7 @@ pub async fn approve(context: &Context, args: &DecideArgs) -> Result<u8, EdgeErr
 /// As [`approve`], or no reason.
 pub async fn reject(context: &Context, args: &DecideArgs) -> Result<u8, EdgeError> {
     person_only(context, "reject")?;
+    there::not_here(context, &args.id).await?;
     let reason = said(context, args.reason.as_deref(), "reject a request")?;
     answer(context, &args.id, ExemptionReply::Deny { reason }).await
 }
@@ -133,6 +142,7 @@ async fn request(context: &Context, args: &ExemptRequestArgs) -> Result<u8, Edge
         findings,
         identifiers,
         reason,
+        category: None,
         compensating: args.compensating.clone(),
         ticket: args.ticket.clone(),
         expires_at: context.now().plus(span),

@@ -9,6 +9,7 @@ pub mod exempt;
 pub mod gate;
 pub mod hold;
 pub mod hook;
+pub mod inbox;
 pub mod init;
 pub mod inspect;
 pub mod key;

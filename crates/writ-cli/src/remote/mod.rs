@@ -325,6 +325,22 @@ impl Remote {
             .map_err(|error| self.error(&error))
     }
 
+    /// Sends JSON, once, and reads the answer.
+    ///
+    /// # Errors
+    /// The server cannot be reached or refuses.
+    pub async fn post<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, EdgeError> {
+        self.known().await?;
+        self.client
+            .post(path, body)
+            .await
+            .map_err(|error| self.error(&error))
+    }
+
     fn wrong_key(&self, why: &str) -> EdgeError {
         edge::cannot_tell("the server's ledger is not the one that is known here")
             .at(self.address())

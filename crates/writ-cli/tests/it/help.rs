@@ -21,6 +21,7 @@ const VERBS: &[&str] = &[
     "exempt list",
     "exempt show",
     "exempt revoke",
+    "inbox",
     "approve",
     "reject",
     "control list",

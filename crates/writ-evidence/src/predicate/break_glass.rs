@@ -14,6 +14,8 @@ use crate::statement::Predicate;
 pub enum BreakGlass {
     /// The glass is broken.
     Open(BreakGlassOpening),
+    /// It is over before its time.
+    Close(BreakGlassClosing),
     /// Somebody else looked at it afterwards.
     Review(BreakGlassReview),
 }
@@ -34,10 +36,31 @@ pub struct BreakGlassOpening {
     /// Controls that were not satisfied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsatisfied: Vec<String>,
+    /// Who authorised it beside the one who opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorised_by: Option<Actor>,
     /// When.
     pub observed_at: Timestamp,
+    /// Until when a deployment may begin; absent: until the review is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// When the review is due.
     pub review_due_at: Timestamp,
+}
+
+/// The end of an emergency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BreakGlassClosing {
+    /// The emergency.
+    pub opening: EvidenceId,
+    /// Who closed it.
+    pub by: Actor,
+    /// In their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When.
+    pub observed_at: Timestamp,
 }
 
 /// The review afterwards.
@@ -76,8 +99,12 @@ impl Predicate for BreakGlass {
         match self {
             Self::Open(opening) => {
                 said("reason", &opening.reason)?;
+                if let Some(expires_at) = opening.expires_at {
+                    ends_later(expires_at, opening.observed_at)?;
+                }
                 ends_later(opening.review_due_at, opening.observed_at)
             }
+            Self::Close(_) => Ok(()),
             Self::Review(review) => said("reason", &review.reason),
         }
     }

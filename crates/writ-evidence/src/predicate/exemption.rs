@@ -44,6 +44,9 @@ pub struct ExemptionRequest {
     pub identifiers: Vec<String>,
     /// Why it cannot be fixed now.
     pub reason: String,
+    /// What kind of exemption it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<ExemptionCategory>,
     /// What limits the harm meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensating: Option<String>,
@@ -56,6 +59,22 @@ pub struct ExemptionRequest {
     pub expires_at: Timestamp,
     /// When it was asked.
     pub observed_at: Timestamp,
+}
+
+/// Kinds of exemptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExemptionCategory {
+    /// It is a false alarm.
+    FalsePositive,
+    /// The risk is accepted.
+    AcceptedRisk,
+    /// This product is not affected.
+    NotAffected,
+    /// Something else limits the harm, which the request names.
+    CompensatingControl,
+    /// The fix is planned.
+    Deferred,
 }
 
 /// Permission, possibly for less than was asked.

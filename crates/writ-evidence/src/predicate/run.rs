@@ -32,6 +32,9 @@ pub struct Run {
     /// Authors, committers and co-authors of every commit of the range.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<PrincipalId>,
+    /// Which commits of the range each of them took part in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorship: Vec<Authorship>,
     /// Tree of the head commit, as an object id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_tree: Option<String>,
@@ -81,6 +84,19 @@ pub struct Run {
     /// What every reader should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// The part that somebody has in a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorship {
+    /// Who.
+    pub principal: PrincipalId,
+    /// Commits as object ids, the newest first; of many the first ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<String>,
+    /// All commits that they wrote, committed or co-wrote.
+    pub count: u64,
 }
 
 /// One stage of a run.

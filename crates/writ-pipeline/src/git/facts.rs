@@ -1,6 +1,6 @@
 //! What is checked out, what of it is changed, and which commits make the change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -200,18 +200,19 @@ impl GitFacts {
         ])?;
         let mut people: BTreeMap<PrincipalId, Author> = BTreeMap::new();
         let mut known: BTreeMap<String, PrincipalId> = BTreeMap::new();
-        let mut note = |mail: &str, mark: fn(&mut Author)| {
+        let mut note = |mail: &str, part_of: &mut BTreeSet<PrincipalId>, mark: fn(&mut Author)| {
             let principal = known
                 .entry(mail.to_owned())
                 .or_insert_with(|| key.principal(mail))
                 .clone();
-            mark(people.entry(principal.clone()).or_insert(Author {
-                principal,
-                author: false,
-                committer: false,
-                co_author: false,
-            }));
+            part_of.insert(principal.clone());
+            mark(
+                people
+                    .entry(principal.clone())
+                    .or_insert_with(|| Author::new(principal)),
+            );
         };
+        let mut parts: Vec<(String, BTreeSet<PrincipalId>)> = Vec::new();
         let boundary = self
             .shallow
             .then(|| std::fs::read_to_string(self.git_dir.join("shallow")).unwrap_or_default());
@@ -232,12 +233,21 @@ impl GitFacts {
             cut |= boundary
                 .as_ref()
                 .is_some_and(|list| list.lines().any(|line| line == commit));
-            note(field(), |person| person.author = true);
-            note(field(), |person| person.committer = true);
+            let mut part_of = BTreeSet::new();
+            note(field(), &mut part_of, |person| person.author = true);
+            note(field(), &mut part_of, |person| person.committer = true);
             for mail in field().split('\u{2}').filter_map(mail_of) {
-                note(mail, |person| person.co_author = true);
+                note(mail, &mut part_of, |person| person.co_author = true);
             }
+            parts.push((commit.to_owned(), part_of));
             change.commits += 1;
+        }
+        for (commit, part_of) in &parts {
+            for principal in part_of {
+                if let Some(person) = people.get_mut(principal) {
+                    person.took_part_in(commit);
+                }
+            }
         }
         change.people = people.into_values().collect();
         if cut {
@@ -379,8 +389,7 @@ impl Status {
 
 /// The index, with changed files replaced by what lies in the work tree.
 fn overlay(listing: &[u8], status: &Status, folder: &Path) -> Vec<FileEntry> {
-    let changed: std::collections::BTreeSet<&str> =
-        status.changed.iter().map(String::as_str).collect();
+    let changed: BTreeSet<&str> = status.changed.iter().map(String::as_str).collect();
     let mut files: Vec<FileEntry> = Vec::new();
     for record in listing
         .split(|byte| *byte == 0)

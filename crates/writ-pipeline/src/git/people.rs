@@ -16,6 +16,37 @@ pub struct Author {
     pub committer: bool,
     /// Is named as co-author.
     pub co_author: bool,
+    /// Ids of commits that they took part in, the newest first; at most [`MAX_NAMED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<String>,
+    /// All commits that they took part in.
+    #[serde(default)]
+    pub commit_count: u64,
+}
+
+/// Commits that are named of one person.
+pub const MAX_NAMED: usize = 20;
+
+impl Author {
+    /// Somebody who made nothing yet.
+    pub(super) const fn new(principal: PrincipalId) -> Self {
+        Self {
+            principal,
+            author: false,
+            committer: false,
+            co_author: false,
+            commits: Vec::new(),
+            commit_count: 0,
+        }
+    }
+
+    /// Notes a commit that they took part in.
+    pub(super) fn took_part_in(&mut self, commit: &str) {
+        self.commit_count += 1;
+        if self.commits.len() < MAX_NAMED {
+            self.commits.push(commit.to_owned());
+        }
+    }
 }
 
 /// The mail address in `Name <mail>`.

@@ -15,6 +15,7 @@ pub(crate) mod lists;
 mod plans;
 mod project;
 pub(crate) mod query;
+pub(crate) mod releases;
 mod schema;
 mod streams;
 pub(crate) mod tracked;

@@ -6,6 +6,7 @@ use writ_model::{Digest, EvidenceType, Subject};
 
 use super::Index;
 use super::query::Query;
+use super::releases::ReleasesFilter;
 use super::tracked::{FindingsFilter, Standing};
 use super::views::EventQuery;
 use super::words::Search;
@@ -110,6 +111,35 @@ async fn pages_of_evidence() {
         }
     }
     in_order(&index, index.evidence(&Query::default())).await;
+}
+
+#[tokio::test]
+async fn pages_of_releases() {
+    let index = index().await;
+    for after in [None, Some(40)] {
+        let all = ReleasesFilter {
+            after,
+            limit: 50,
+            ..ReleasesFilter::default()
+        };
+        in_order(&index, index.releases_listed(&all)).await;
+        let of_service = ReleasesFilter {
+            service: Some("payments".to_owned()),
+            ..all.clone()
+        };
+        by_index(&index, index.releases_listed(&of_service)).await;
+        let into = ReleasesFilter {
+            environment: Some("production".to_owned()),
+            ..all.clone()
+        };
+        by_index(&index, index.releases_listed(&into)).await;
+    }
+    by_index(&index, index.release(7)).await;
+    by_index(
+        &index,
+        index.release_of("payments", "production", "4f2a9c1e"),
+    )
+    .await;
 }
 
 #[tokio::test]

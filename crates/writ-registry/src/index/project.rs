@@ -7,6 +7,7 @@ use writ_model::{Digest, EvidenceItem, Origin, PrincipalId, Timestamp};
 
 use super::batch::Batch;
 use super::changes::apply_change;
+use super::releases::apply_release;
 use super::streams::{FindingsSource, apply_scan, signed};
 use super::words;
 use crate::db::{Conn, Value, sql};
@@ -330,23 +331,26 @@ async fn apply_event<'q>(
             as_of,
             counts,
             states,
-        } => batch.decision([
-            index.into(),
-            id(),
-            (&item.service).into(),
-            item.subject
-                .environment
-                .as_deref()
-                .unwrap_or_default()
-                .into(),
-            artifact(),
-            (&item.subject.commit).into(),
-            profile.into(),
-            answer.into(),
-            as_of.micros().into(),
-            counts.into(),
-            states.into(),
-        ]),
+        } => {
+            apply_release(connection, item).await?;
+            batch.decision([
+                index.into(),
+                id(),
+                (&item.service).into(),
+                item.subject
+                    .environment
+                    .as_deref()
+                    .unwrap_or_default()
+                    .into(),
+                artifact(),
+                (&item.subject.commit).into(),
+                profile.into(),
+                answer.into(),
+                as_of.micros().into(),
+                counts.into(),
+                states.into(),
+            ]);
+        }
         Event::Writ { expires_at } => batch.writ([
             index.into(),
             id(),

@@ -8,7 +8,7 @@
 use crate::db::Conn;
 
 /// Version of the tables and of the projection that fills them.
-pub(crate) const VERSION: &str = "4";
+pub(crate) const VERSION: &str = "5";
 
 /// What makes the tables of an empty index, with what filling them needs.
 pub(crate) fn tables(connection: &Conn<'_>) -> String {
@@ -59,6 +59,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("exemptions", "number"),
     ("approvals", "idx"),
     ("decisions", "idx"),
+    ("releases", "number"),
     ("writs", "idx"),
     ("runs", "idx"),
     ("changes", "service, name"),
@@ -177,6 +178,17 @@ const TABLES_TEXT: &[&str] = &[
         as_of BIGINT NOT NULL,
         counts {text} NOT NULL,
         states {text} NOT NULL)",
+    "CREATE TABLE releases (
+        number {key},
+        service {text} NOT NULL,
+        environment {text} NOT NULL,
+        subject {text} NOT NULL,
+        artifact {text},
+        commit_id {text},
+        first_index BIGINT NOT NULL,
+        first_at BIGINT NOT NULL,
+        last_index BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX releases_key ON releases (service, environment, subject)",
     "CREATE TABLE writs (
         idx {key},
         id {text} NOT NULL,
@@ -228,6 +240,8 @@ const INDEXES: &[&str] = &[
     "CREATE INDEX exemptions_service ON exemptions (service, number)",
     "CREATE INDEX approvals_service ON approvals (service, idx)",
     "CREATE INDEX decisions_service ON decisions (service, environment, idx)",
+    "CREATE INDEX releases_service ON releases (service, number)",
+    "CREATE INDEX releases_environment ON releases (environment, number)",
     "CREATE INDEX decisions_all ON decisions (service, idx)",
     "CREATE INDEX decisions_commit ON decisions (commit_id, idx)",
     "CREATE INDEX decisions_artifact ON decisions (artifact, idx)",

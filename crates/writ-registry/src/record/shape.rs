@@ -2,7 +2,9 @@
 
 use std::fs::File;
 
-use writ_evidence::predicate::{Definition, PredicateType};
+use writ_evidence::predicate::{
+    Approval, BreakGlass, Definition, Exemption, PredicateType, Rejection,
+};
 use writ_evidence::reference::Reference;
 use writ_evidence::statement::{Predicate as _, Statement};
 use writ_model::{Digest, EvidenceItem, ProducerClass};
@@ -28,8 +30,9 @@ pub(crate) fn validate(
     }
 }
 
-/// What nobody hands in from outside: what the server itself observed, and which profile binds. The gate
-/// believes the first without a question, and is chosen by the second.
+/// What nobody hands in from outside: what the server itself observed, which profile binds, and what
+/// people decided. The gate believes the first without a question, is chosen by the second, and lets
+/// pass by the third.
 pub(super) fn not_the_servers(
     statement: &Statement<serde_json::Value>,
     item: &EvidenceItem,
@@ -43,6 +46,19 @@ pub(super) fn not_the_servers(
     if statement.predicate_type == Definition::URI && statement.predicate["kind"] == "profile" {
         return Err(
             "which profile binds is said with writ control bind at the store, not by evidence that is handed in"
+                .to_owned(),
+        );
+    }
+    // A signature proves a key, not a person: what people decide is recorded where they signed in.
+    const BY_PEOPLE: [&str; 4] = [
+        Approval::URI,
+        Rejection::URI,
+        Exemption::URI,
+        BreakGlass::URI,
+    ];
+    if BY_PEOPLE.contains(&statement.predicate_type.as_str()) {
+        return Err(
+            "a person's decision was handed in; people approve, exempt and break the glass on the pages of this server, where they are signed in"
                 .to_owned(),
         );
     }

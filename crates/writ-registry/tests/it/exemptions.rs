@@ -13,6 +13,7 @@ pub fn ask(controls: &[&str]) -> ExemptionAsk {
         findings: vec![Digest::of(b"CVE-1")],
         identifiers: vec!["CVE-1".to_owned()],
         reason: "no fix yet".to_owned(),
+        category: None,
         compensating: None,
         ticket: None,
         expires_at: Timestamp::from_micros(START + 30 * 86_400_000_000),

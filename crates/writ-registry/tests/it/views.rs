@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use writ_ledger::tile::TilePath;
 use writ_model::{Digest, EvidenceType, Severity, State, StateCounts, Subject, Timestamp};
 use writ_registry::{
-    Compared, EventQuery, FindingsFilter, NewRecord, RegistryError, Search, Standing, Store, cursor,
+    Compared, EventQuery, FindingsFilter, NewRecord, RegistryError, ReleasesFilter, Search,
+    Standing, Store, cursor,
 };
 
 use crate::common::{Place, START, each_database, finding, scan_with, statement_about};
@@ -229,6 +230,37 @@ async fn the_newest_decision_of_each_place_carries_its_states(place: Place) {
     let then = store.newest_decisions(size, None).await.unwrap();
     assert_eq!(then.len(), 2);
     assert_eq!(then[0].states[0].state, State::Fail);
+
+    let releases = store
+        .releases_listed(&ReleasesFilter::default())
+        .await
+        .unwrap();
+    let named: Vec<(u64, &str, &str)> = releases
+        .items
+        .iter()
+        .map(|row| (row.number, row.service.as_str(), row.environment.as_str()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            (4, "b", "production"),
+            (3, "a", "production"),
+            (2, "a", "staging"),
+            (1, "a", "production")
+        ]
+    );
+    // Asked about again, it stays the same release.
+    record(
+        &store,
+        decision("a", "staging", &commit(1), &[("VUL-01", "fail")]),
+    )
+    .await;
+    let again = store.release_of("a", "staging", &commit(1)).await.unwrap();
+    let again = again.unwrap();
+    assert_eq!(again.number, 2);
+    assert_eq!(store.release(&again.human()).await.unwrap(), Some(again));
+    assert_eq!(store.release("R-2026-9").await.unwrap(), None);
+    assert_eq!(store.release("R-one").await.unwrap(), None);
 
     assert_eq!(
         store.environments(99).await.unwrap(),

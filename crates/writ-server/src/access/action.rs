@@ -60,5 +60,10 @@ actions! {
     ManagePeople = "manage-people": "Give and take roles, propose bindings, disable accounts and end sessions.",
     AnswerBindings = "answer-bindings": "Approve or reject bindings that somebody else proposed.",
     ReadReads = "read-reads": "Read what auditors read, and who read whole ledger entries.",
+    AnswerReleases = "answer-releases": "Approve or reject releases.",
+    RequestExemptions = "request-exemptions": "Ask for exemptions.",
+    AnswerExemptions = "answer-exemptions": "Grant, deny and revoke exemptions.",
+    OpenEmergencies = "open-emergencies": "Break the glass, and close it again.",
+    ReviewEmergencies = "review-emergencies": "Review emergencies that somebody else opened.",
     OwnSettings = "own-settings": "Change their own settings.",
 }

@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use writ_model::{Assurance, Grant, PrincipalId};
 
+mod acting;
 mod action;
 mod bearer;
 pub mod forms;
@@ -26,6 +27,7 @@ pub mod roles;
 pub(crate) mod tries;
 pub mod workload;
 
+pub use acting::{acting, actor, facts};
 pub use action::Action;
 pub(crate) use bearer::job;
 pub use people::People;

@@ -20,6 +20,12 @@ pub const fn allowed(action: Action) -> &'static [Role] {
         Action::ReadServer | Action::ManagePeople => &[Operator],
         Action::ReadPeople | Action::AnswerBindings | Action::ReadReads => &[Compliance, Operator],
         Action::ReadMetrics => &[Operator, Service],
+        // A role lets somebody try; profile and control say whose yes counts.
+        Action::AnswerReleases | Action::AnswerExemptions | Action::RequestExemptions => {
+            &[Developer, Reviewer, Compliance, Operator]
+        }
+        Action::OpenEmergencies => &[Developer, Operator],
+        Action::ReviewEmergencies => &[Reviewer, Compliance],
         Action::OwnSettings => &[Developer, Reviewer, Compliance, Auditor, Operator],
     }
 }

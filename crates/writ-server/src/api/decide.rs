@@ -1,7 +1,7 @@
 //! `POST /api/v1/decisions`: the gate. The server judges over its own store by its own bundle; what
 //! the asker knows or thinks does not count.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -17,9 +17,6 @@ use crate::http::repeated::Key;
 use crate::http::{Code, Problem, Query};
 use crate::ledger::None as NoQuery;
 use crate::state::Shared;
-
-/// Largest body, in bytes.
-const MAX_BODY: usize = 16 << 10;
 
 /// Longest name of a service, environment or profile, in bytes.
 const MAX_NAME: usize = 200;
@@ -42,23 +39,7 @@ pub async fn decide(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let json = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|kind| kind.trim() == "application/json");
-    if !json {
-        return Err(
-            Problem::new(Code::MediaType, "the Content-Type says something else")
-                .required("application/json"),
-        );
-    }
-    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| {
-        Problem::new(Code::TooLarge, "the body ended early or is too large")
-            .required(format!("at most {MAX_BODY} bytes"))
-    })?;
-    let request: DecisionRequest = serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::new(Code::Body, format!("it cannot be read: {error}")))?;
+    let (request, bytes): (DecisionRequest, _) = super::body_and_bytes(&headers, body).await?;
     check(&request)?;
     may_on(&principal, Action::Decide, &request.service)?;
     let key = Key::of(&headers, &principal, &bytes)?;

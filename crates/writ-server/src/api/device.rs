@@ -32,7 +32,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// What a token may be used for that a person gave to a program: never what asks for the person, such
 /// as approving, changing roles or settings.
-const ACTIONS: [Action; 8] = [
+const ACTIONS: [Action; 9] = [
     Action::ReadRecords,
     Action::ReadControls,
     Action::ReadLedger,
@@ -41,6 +41,8 @@ const ACTIONS: [Action; 8] = [
     Action::Decide,
     Action::ReadServer,
     Action::ReadMetrics,
+    // Somebody else answers it.
+    Action::RequestExemptions,
 ];
 
 /// A program that asks.

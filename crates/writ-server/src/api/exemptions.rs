@@ -1,15 +1,20 @@
 //! `/api/v1/exemptions`: permissions for a time, with request and answer.
 
-use axum::extract::Path;
-use axum::http::HeaderMap;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
 use writ_registry::ExemptionRow;
 
-use super::{AtQuery, Part, json};
+use super::{AtQuery, Part, fresh, json};
+use crate::access::{Action, actor, may_on};
 use crate::figures::exemption::{self, Standing};
 use crate::http::{Ask, Problem, Query};
+use crate::ledger::None as NoQuery;
+use crate::pages::ask_exemption::{Request, request};
+use crate::state::Shared;
 
 /// An exemption with where it stands.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -44,11 +49,7 @@ pub struct ExemptionsQuery {
 ///
 /// # Errors
 /// The query cannot be understood, or the store cannot be read.
-pub async fn list(
-    ask: Ask,
-    headers: HeaderMap,
-    Query(query): Query<ExemptionsQuery>,
-) -> Result<Response, Problem> {
+pub async fn list(ask: Ask, Query(query): Query<ExemptionsQuery>) -> Result<Response, Problem> {
     let rows: Vec<ExemptionView> = exemption::all(&ask, query.service.as_deref())
         .await?
         .into_iter()
@@ -56,7 +57,7 @@ pub async fn list(
         .map(view)
         .collect();
     // Where one stands depends on the hour: no tag could say that it is unchanged.
-    Ok(fresh(&headers, &Part::whole(&ask, rows).await?))
+    Ok(fresh(&Part::whole(&ask, rows).await?))
 }
 
 /// One exemption.
@@ -73,7 +74,7 @@ pub async fn one(
     if ask.at.is_some() {
         return Ok(json(&ask, &headers, &row));
     }
-    Ok(fresh(&headers, &row))
+    Ok(fresh(&row))
 }
 
 /// Reads an exemption below the request's ledger size.
@@ -107,13 +108,23 @@ fn view((row, standing): (ExemptionRow, Standing)) -> ExemptionView {
     }
 }
 
-fn fresh<T: Serialize>(_: &HeaderMap, value: &T) -> Response {
-    use axum::http::{HeaderValue, header};
-    use axum::response::IntoResponse as _;
-    let mut response = axum::Json(value).into_response();
-    response.headers_mut().insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-store"),
-    );
-    response
+/// Files a request. Who asks is told which number it has; somebody else answers it.
+///
+/// # Errors
+/// The body cannot be understood, the control allows no exemption or not for so long, or the store
+/// cannot be written.
+pub async fn file(
+    ask: Ask,
+    State(state): State<Shared>,
+    _: Query<NoQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let asked: Request = super::body(&headers, body).await?;
+    may_on(&ask.principal, Action::RequestExemptions, &asked.service)?;
+    let row = request(&state, asked, &actor(&ask.principal)).await?;
+    let standing = Standing::Requested;
+    let mut response = fresh(&view((row, standing)));
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
 }

@@ -19,6 +19,7 @@ pub mod openapi;
 pub mod operation;
 pub mod people;
 pub mod posture;
+pub mod releases;
 pub mod runs;
 pub mod services;
 pub mod stats;
@@ -27,14 +28,16 @@ pub mod workload;
 pub mod writs;
 
 use axum::Json;
-use axum::http::HeaderMap;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use writ_registry::{EventQuery, Listed, MAX_ROWS, Total};
 
 use crate::http::export::LedgerCited;
-use crate::http::{Ask, Problem, cursor, etag};
+use crate::http::{Ask, Code, Problem, cursor, etag};
 
 /// Rows of a part when the asker does not say.
 pub const USUAL_ROWS: usize = 100;
@@ -92,6 +95,52 @@ pub async fn ledger(ask: &Ask) -> Result<LedgerCited, Problem> {
         size: ask.size,
         root: ask.root().await?,
     })
+}
+
+/// Largest body of a question in JSON, in bytes.
+const MAX_BODY: usize = 16 << 10;
+
+/// A body in JSON, and its bytes.
+pub(crate) async fn body_and_bytes<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(T, Bytes), Problem> {
+    let json = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|kind| kind.trim() == "application/json");
+    if !json {
+        return Err(
+            Problem::new(Code::MediaType, "the Content-Type says something else")
+                .required("application/json"),
+        );
+    }
+    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| {
+        Problem::new(Code::TooLarge, "the body ended early or is too large")
+            .required(format!("at most {MAX_BODY} bytes"))
+    })?;
+    let read = serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::new(Code::Body, format!("it cannot be read: {error}")))?;
+    Ok((read, bytes))
+}
+
+/// A body in JSON.
+pub(crate) async fn body<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Problem> {
+    Ok(body_and_bytes(headers, body).await?.0)
+}
+
+/// JSON that depends on the hour or on who asks: no tag could say that it is unchanged.
+pub(crate) fn fresh<T: Serialize>(value: &T) -> Response {
+    let mut response = Json(value).into_response();
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-store"),
+    );
+    response
 }
 
 /// JSON with the entity tag of this address at this ledger size.

@@ -31,6 +31,7 @@ use super::frameworks::FrameworkView;
 use super::intake::{Handed, IntakeQuery};
 use super::people::{AccountKey, ImportQuery, PeopleImport, SCIM};
 use super::posture::PostureQuery;
+use super::releases::{EmergencyView, ReleasesListQuery};
 use super::uploads::PartQuery;
 use super::workload::{BoundKey, NewKey};
 use super::{AtQuery, Part, ReleasesQuery};
@@ -38,6 +39,9 @@ use crate::figures::posture::Posture;
 use crate::hooks::{Answer, STRUCTURED};
 use crate::http::{Code, Problem, etag};
 use crate::ledger::None as NoQuery;
+use crate::pages::ask_exemption::Request;
+use crate::pages::inbox::Waiting;
+use crate::pages::releases::Release;
 
 type Make = fn(&mut SchemaGenerator) -> Schema;
 
@@ -412,6 +416,45 @@ const OPERATIONS: &[Operation] = &[
         "Exemptions, newest first",
         ExemptionsQuery,
         Part<ExemptionView>
+    ),
+    Operation {
+        method: "post",
+        path: "/api/v1/exemptions",
+        id: "askForExemption",
+        about: "Ask for an exemption, which somebody else answers",
+        query: whole::<NoQuery>,
+        body: Some(&[(JSON, of::<Request>)]),
+        answers: &[(201, JSON, of::<ExemptionView>)],
+        refusals: &[
+            Code::Body,
+            Code::MediaType,
+            Code::TooLarge,
+            Code::Release,
+            Code::CrossSite,
+            Code::NotAllowed,
+            Code::Store,
+        ],
+    },
+    read!(
+        "/api/v1/releases",
+        "listReleases",
+        "Releases with what the gate and people said, newest first",
+        ReleasesListQuery,
+        Part<Release>
+    ),
+    read!(
+        "/api/v1/inbox",
+        "getInbox",
+        "What waits for a person, and whether whoever asks can answer it",
+        AtQuery,
+        Part<Waiting>
+    ),
+    read!(
+        "/api/v1/break-glass",
+        "listEmergencies",
+        "Emergencies with their reviews, newest first",
+        AtQuery,
+        Part<EmergencyView>
     ),
     read!(
         "/api/v1/exemptions/{number}",

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 use writ_evidence::predicate::{
-    Approval, ApprovalAbout, BuildDefinition, Builder, CodeReview, CommitRange, Coverage,
-    CoverageGap, Definition, DefinitionKind, FileRef, FindingsRef, Inventory, Probe, Production,
-    Ratio, Review, ReviewVerdict, Run, RunDetails, RunStage, Scan, SlsaProvenance, StageState,
-    TestCounts, TestFacts, TestResult, TestVerdict,
+    Approval, ApprovalAbout, Authorship, BuildDefinition, Builder, CodeReview, CommitRange,
+    Coverage, CoverageGap, Definition, DefinitionKind, FileRef, FindingsRef, Inventory, Probe,
+    Production, Ratio, Review, ReviewVerdict, Run, RunDetails, RunStage, Scan, SlsaProvenance,
+    StageState, TestCounts, TestFacts, TestResult, TestVerdict,
 };
 use writ_evidence::statement::{Predicate, ResourceDescriptor, Statement};
 use writ_model::{
@@ -318,6 +318,14 @@ pub fn run(
             head: change.commit.clone(),
             count: change.commits,
         }),
+        authorship: authors(world, change)
+            .into_iter()
+            .map(|principal| Authorship {
+                commits: vec![change.commit.clone()],
+                count: 1,
+                principal,
+            })
+            .collect(),
         authors: authors(world, change),
         head_tree: Some(change.tree.clone()),
         merge_commit: None,

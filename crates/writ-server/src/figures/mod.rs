@@ -2,11 +2,13 @@
 //! so that two pages can never disagree.
 
 pub mod change;
+pub mod emergency;
 pub mod environment;
 pub mod exceptions;
 pub mod exemption;
 pub mod people;
 pub mod posture;
+pub mod release;
 pub mod stock;
 pub mod tally;
 pub mod waiting;

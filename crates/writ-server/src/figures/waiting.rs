@@ -23,11 +23,30 @@ pub struct Waiting {
     pub severe: u64,
     /// Exemptions without an answer.
     pub requested: u64,
+    /// Releases that wait for an approval.
+    pub releases: u64,
+    /// Emergencies whose review is owed.
+    pub reviews: u64,
     /// Entries of the ledger that cannot be used.
     pub problems: u64,
 }
 
+/// Emergencies that nobody reviewed; whether one is still open depends on the hour and counts too.
+async fn owed(ask: &Ask) -> Result<u64, Problem> {
+    let emergencies = super::emergency::read(ask).await?.all;
+    let open = emergencies
+        .iter()
+        .filter(|emergency| emergency.review.is_none());
+    Ok(open.count() as u64)
+}
+
 impl Waiting {
+    /// What waits for any person.
+    #[must_use]
+    pub const fn people(&self) -> u64 {
+        self.releases + self.requested + self.reviews
+    }
+
     /// As of the request's ledger size; counted once per size.
     ///
     /// # Errors
@@ -56,12 +75,15 @@ impl Waiting {
 
     async fn count(ask: &Ask) -> Result<Self, Problem> {
         let store = &ask.app.store;
-        let blocked = store
-            .newest_decisions(ask.size, None)
-            .await?
-            .iter()
-            .filter(|row| row.decision.answer == Answer::No)
-            .count();
+        let newest = store.newest_decisions(ask.size, None).await?;
+        let answered = |answer| {
+            newest
+                .iter()
+                .filter(|row| row.decision.answer == answer)
+                .count() as u64
+        };
+        let blocked = answered(Answer::No);
+        let releases = answered(Answer::NotYet);
         let mut drift = 0;
         for environment in store.environments(ask.size).await? {
             let drifted = observed(ask, &environment)
@@ -85,7 +107,9 @@ impl Waiting {
             .filter(|(_, standing)| *standing == Standing::Requested)
             .count();
         Ok(Self {
-            blocked: blocked as u64,
+            blocked,
+            releases,
+            reviews: owed(ask).await?,
             drift,
             severe,
             requested: requested as u64,

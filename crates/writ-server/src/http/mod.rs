@@ -8,6 +8,7 @@ pub mod layers;
 pub mod problem;
 pub mod query;
 pub mod repeated;
+pub mod seen;
 pub mod suffix;
 
 pub use ask::{Ask, Form};

@@ -66,6 +66,8 @@ codes! {
     ProviderAway = "provider-away", BAD_GATEWAY, "The identity provider does not do its part";
     Signature = "signature", UNAUTHORIZED, "The delivery does not prove who sent it";
     People = "people", UNPROCESSABLE_ENTITY, "This cannot be done with people and their roles";
+    Outdated = "outdated", CONFLICT, "What was shown no longer stands";
+    Release = "release", UNPROCESSABLE_ENTITY, "This cannot be done with a release, an exemption or an emergency";
     OtherProfile = "other-profile", CONFLICT, "Another profile binds this service in this environment";
     Unbound = "unbound", CONFLICT, "No profile binds this service in this environment";
     Undecidable = "undecidable", UNPROCESSABLE_ENTITY, "This request cannot be decided";

@@ -6,9 +6,11 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use crate::api::exemptions::{ExemptionView, find};
+use crate::figures::exemption::Standing;
 use crate::figures::{exemption, fact, people};
 use crate::http::export::{View, respond};
 use crate::http::{Ask, Problem, Query};
+use crate::pages::ask_exemption;
 use crate::parts::frame::{Head, Section};
 use crate::parts::{Cell, Column, Row, Table, ident, time};
 use crate::paths;
@@ -20,6 +22,8 @@ crate::page_query! {
 
 struct Page {
     view: ExemptionView,
+    /// Why the person who looks cannot grant it.
+    why_not: Option<String>,
 }
 
 /// Shows the page.
@@ -40,7 +44,11 @@ pub async fn show(
     .flatten()
     .collect();
     ask.app.load_names(&people).await;
-    respond(&ask, &Page { view }).await
+    let why_not = match view.standing {
+        Standing::Requested => ask_exemption::objection(&ask, &view.row).await?,
+        _ => None,
+    };
+    respond(&ask, &Page { view, why_not }).await
 }
 
 impl View for Page {
@@ -83,6 +91,13 @@ impl View for Page {
                     dt { "Ends" } dd { @match row.expires_at { Some(end) => (time::ago(ask, end)), None => "not said" } }
                 }
             }
+            (ask_exemption::forms(
+                ask,
+                row,
+                self.view.standing == Standing::Requested,
+                self.view.standing == Standing::Live,
+                self.why_not.as_deref(),
+            ))
             h2 { "Who decided" }
             (self.steps(ask).html())
         }

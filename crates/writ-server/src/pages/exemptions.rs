@@ -182,6 +182,7 @@ impl View for Page {
         ];
         html! {
             (strip(&figures))
+            @if ask.at.is_none() { p.line { a.btn href=(paths::ask_exemption()) { "Ask for an exemption" } } }
             (filters(ask, &Self::fields()))
             div id="list" { (self.table(ask).html()) }
         }

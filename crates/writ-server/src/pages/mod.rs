@@ -1,12 +1,15 @@
 //! Pages for people: one file per page. A page loads its data, which is also what its JSON, CSV and
 //! Markdown forms give, and draws it with the components of [`crate::parts`].
 
+pub mod ask_exemption;
 pub mod change;
 pub mod changes;
 pub mod control;
 pub mod controls;
 pub mod decision;
 pub mod device;
+pub mod emergencies;
+pub mod emergency;
 pub mod environment;
 pub mod environments;
 pub mod evidence;
@@ -15,6 +18,7 @@ pub mod exemptions;
 pub mod finding;
 pub mod findings;
 pub mod health;
+pub mod inbox;
 pub mod integrations;
 pub mod item;
 pub mod keys;
@@ -24,6 +28,8 @@ pub mod people;
 pub mod persons;
 pub mod problem;
 pub mod reads;
+pub mod release;
+pub mod releases;
 pub mod run;
 pub mod runs;
 pub mod search;

@@ -11,14 +11,14 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 use writ_evidence::Predicate as _;
-use writ_evidence::predicate::{Actor, Approval, CodeReview, Exemption, Rejection, Run};
+use writ_evidence::predicate::{Approval, CodeReview, Exemption, Rejection, Run};
 use writ_model::{PrincipalId, State as Word, Timestamp};
 use writ_registry::directory::AccountRef;
 use writ_registry::directory::identity::{Answer, BindingChange, Bindings, Proposal, Standing};
 use writ_registry::directory::roster::Person;
 use writ_registry::{Query, RegistryError};
 
-use crate::access::{Action, Principal, Via, may};
+use crate::access::{Action, Principal, Via, actor, may};
 use crate::http::problem::shown;
 use crate::http::{Ask, Code, Problem};
 use crate::parts::{Cell, Column, Empty, Row, Table, chip, form, time};
@@ -511,16 +511,6 @@ fn strangers(ask: &Ask, known: &Known, manages: bool) -> Markup {
                 }
             }
         }
-    }
-}
-
-/// The person who asks, as statements name them.
-fn actor(principal: &Principal) -> Actor {
-    Actor {
-        principal: principal.id.clone(),
-        role: None,
-        assurance: principal.assurance,
-        assertion: None,
     }
 }
 

@@ -48,6 +48,7 @@ pub fn card(ask: &Ask, check: &Check, environment: Option<&str>) -> Markup {
                     dd {
                         (way.text)
                         @if let Some(command) = &way.command { code.fix data-copy=(command) { (command) } }
+                        @if exemptible(ask, check) { " " a href=(ask_for(check)) { "Ask for an exemption" } }
                     }
                 }
                 @if !check.exemptions.is_empty() {
@@ -64,6 +65,24 @@ pub fn card(ask: &Ask, check: &Check, environment: Option<&str>) -> Markup {
             }
         }
     }
+}
+
+/// Whether somebody may be asked to permit it.
+fn exemptible(ask: &Ask, check: &Check) -> bool {
+    let control = ask.app.bundle.controls.get(&check.control);
+    ask.at.is_none()
+        && control.is_some_and(|control| writ_release::exemption::limit(control).is_ok())
+}
+
+/// The form with what is known filled in.
+fn ask_for(check: &Check) -> paths::Path {
+    let finding = match check.items.as_slice() {
+        [only] => Some(&only.name),
+        _ => None,
+    };
+    paths::ask_exemption()
+        .with("control", &check.control)
+        .with_some("finding", finding)
 }
 
 fn found(ask: &Ask, check: &Check) -> Markup {

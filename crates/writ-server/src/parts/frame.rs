@@ -18,16 +18,22 @@ use crate::paths::{self, Path};
 pub enum Section {
     /// What needs attention.
     Overview,
+    /// What waits for a person.
+    Inbox,
     /// Changes.
     Changes,
     /// Runs.
     Runs,
+    /// Releases.
+    Releases,
     /// Environments.
     Environments,
     /// Findings.
     Findings,
     /// Exemptions.
     Exemptions,
+    /// Emergencies.
+    Emergencies,
     /// Controls.
     Controls,
     /// Evidence.
@@ -245,13 +251,16 @@ fn rail(ask: &Ask, here: Section, waiting: &Waiting) -> Markup {
         nav.side aria-label="Main" {
             a.brand href=(ask.href(&paths::overview())) { "Writ" }
             (entry(Section::Overview, "Overview", paths::overview(), 0, ""))
+            (entry(Section::Inbox, "Inbox", paths::inbox(), waiting.people(), "waiting for a person"))
             h2 { "Deliver" }
             (entry(Section::Changes, "Changes", paths::changes(), waiting.blocked, "blocked"))
             (entry(Section::Runs, "Runs", paths::runs(), 0, ""))
+            (entry(Section::Releases, "Releases", paths::releases(), waiting.releases, "waiting for an approval"))
             (entry(Section::Environments, "Environments", paths::environments(), waiting.drift, "with drift"))
             h2 { "Decide" }
             (entry(Section::Findings, "Findings", paths::findings(), waiting.severe, "open, high or critical"))
             (entry(Section::Exemptions, "Exemptions", paths::exemptions(), waiting.requested, "waiting for an answer"))
+            (entry(Section::Emergencies, "Break-glass", paths::emergencies(), waiting.reviews, "waiting for a review"))
             h2 { "Prove" }
             (entry(Section::Controls, "Controls", paths::controls(), 0, ""))
             (entry(Section::Evidence, "Evidence", paths::evidence_list(), 0, ""))

@@ -150,7 +150,9 @@ pub fn break_glass(
             .iter()
             .map(|control| (*control).to_owned())
             .collect(),
+        authorised_by: None,
         observed_at: at,
+        expires_at: None,
         review_due_at: at.plus(Span::from_secs(24 * 3_600)),
     };
     made(vec![about_image(change)], BreakGlass::Open(opening), 0)
@@ -203,6 +205,7 @@ pub fn exemption_request(by: PrincipalId, wish: &Wish, at: Timestamp) -> Result<
         findings: Vec::new(),
         identifiers: wish.names.iter().map(|name| (*name).to_owned()).collect(),
         reason: wish.reason.to_owned(),
+        category: None,
         compensating: wish.compensating.map(str::to_owned),
         ticket: None,
         requested_by: actor(by, "developer"),

@@ -171,6 +171,9 @@ pub(super) fn is_of(path: &str, route: &str) -> bool {
 /// Whether an address only takes what a form sends.
 fn is_form(link: &str) -> bool {
     let path = link.split('?').next().unwrap_or_default();
-    let mut methods = ROUTES.iter().filter(|route| route.path == path).peekable();
+    let mut methods = ROUTES
+        .iter()
+        .filter(|route| is_of(path, route.path))
+        .peekable();
     methods.peek().is_some() && methods.all(|route| route.method != "GET")
 }

@@ -18,6 +18,7 @@ mod people_matrix;
 mod planted;
 mod problems;
 mod provider;
+mod releases;
 mod token;
 mod uploads;
 mod workload;
