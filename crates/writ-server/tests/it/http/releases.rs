@@ -353,7 +353,7 @@ async fn from_a_blocked_gate_to_a_writ() {
     assert_eq!(world.gate(&dev, &image).await.0, 0);
     let page = world.page(&rev, &format!("/releases/{name}")).await;
     assert!(
-        page.contains("1m") && page.contains("approved it already"),
+        page.contains("60 s") && page.contains("approved it already"),
         "{page}"
     );
     let again = world.seen(&rev, name).await;
