@@ -17,9 +17,11 @@ mod project;
 pub(crate) mod query;
 pub(crate) mod releases;
 mod schema;
+mod stock;
 mod streams;
 pub(crate) mod tracked;
 pub(crate) mod views;
+pub(crate) mod windows;
 pub(crate) mod words;
 
 use std::path::{Path, PathBuf};

@@ -258,7 +258,7 @@ fn rail(ask: &Ask, here: Section, waiting: &Waiting) -> Markup {
             (entry(Section::Releases, "Releases", paths::releases(), waiting.releases, "waiting for an approval"))
             (entry(Section::Environments, "Environments", paths::environments(), waiting.drift, "with drift"))
             h2 { "Decide" }
-            (entry(Section::Findings, "Findings", paths::findings(), waiting.severe, "open, high or critical"))
+            (entry(Section::Findings, "Findings", paths::findings(), waiting.severe, if waiting.severe_more { "open, high or critical, or more" } else { "open, high or critical" }))
             (entry(Section::Exemptions, "Exemptions", paths::exemptions(), waiting.requested, "waiting for an answer"))
             (entry(Section::Emergencies, "Break-glass", paths::emergencies(), waiting.reviews, "waiting for a review"))
             h2 { "Prove" }
