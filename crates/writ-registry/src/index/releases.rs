@@ -142,7 +142,12 @@ impl Index {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|row| row.number);
-        Ok(Listed { items, next, total })
+        Ok(Listed {
+            items,
+            next,
+            total,
+            as_of: None,
+        })
     }
 
     pub(crate) async fn release(&self, number: u64) -> Result<Option<ReleaseRow>> {

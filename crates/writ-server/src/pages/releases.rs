@@ -114,6 +114,7 @@ pub async fn load(ask: &Ask, query: ReleasesFilter) -> Result<Listed<Release>, P
         items,
         next: listed.next,
         total: listed.total,
+        as_of: listed.as_of,
     })
 }
 
