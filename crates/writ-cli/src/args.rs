@@ -3,6 +3,7 @@
 //! Verbs for what people do every day, nouns with verbs for what people manage. No flag states a
 //! verdict: there is no `--force`, no `--skip` and no `--compliant`.
 
+mod deploy;
 mod exempt;
 mod hold;
 mod init;
@@ -23,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use writ_model::{Digest, Timestamp};
 use writ_render::Format;
 
+pub use deploy::{DeployArgs, VerifyArtifactArgs};
 pub use exempt::{DecideArgs, ExemptCommand, ExemptRequestArgs};
 pub use hold::{HoldCommand, PlaceArgs};
 pub use init::{CiSystem, InitArgs};
@@ -49,6 +51,7 @@ Everyday
   check       run stages here, fast; records nothing
   run         run stages and record evidence
   gate        decide for an environment; the answer is the exit code
+  deploy      put what a writ authorises there; watch it, or take it back
   why         explain the last block and how to regain compliance
   status      where this commit stands, and who is waited for
   attest      hand in reports that another tool made
@@ -210,6 +213,16 @@ pub enum Command {
         after_help = "Examples:\n  writ gate production\n  writ gate production --output sarif=writ.sarif --output junit=writ.xml\n  writ gate staging -f markdown"
     )]
     Gate(GateArgs),
+    /// Deploy what a writ authorises: start it, watch it, switch or roll back, record it.
+    #[command(
+        after_help = "Examples:\n  writ deploy production\n  writ deploy production --digest sha256:4f2a… --wait 30m\n  writ deploy production --resume        after an interruption"
+    )]
+    Deploy(DeployArgs),
+    /// May this artefact be deployed there? The answer is the exit code.
+    #[command(
+        after_help = "Examples:\n  writ verify-artifact sha256:4f2a… --env production\n  writ verify-artifact sha256:4f2a… --env production -f json"
+    )]
+    VerifyArtifact(VerifyArtifactArgs),
     /// Explain the last block and how to regain compliance.
     #[command(after_help = "Examples:\n  writ why\n  writ why VUL-01\n  writ why dec_5f0c1a2b")]
     Why(WhyArgs),

@@ -58,6 +58,10 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Hook(command)) => commands::hook::run(command, &here),
         Some(Command::Inspect(args)) => commands::inspect::run(context, args),
         Some(Command::Gate(args)) => block_on(commands::gate::run(context, args)),
+        Some(Command::Deploy(args)) => block_on(commands::deploy::run(context, args)),
+        Some(Command::VerifyArtifact(args)) => {
+            block_on(commands::verify_artifact::run(context, args, &here))
+        }
         Some(Command::Why(args)) => block_on(commands::why::run(context, args)),
         Some(Command::Replay(args)) => block_on(commands::replay::run(context, args)),
         Some(Command::Run(args)) => block_on(commands::run::run(context, args)),

@@ -420,6 +420,15 @@ impl ServerClient {
         String::from_utf8(reply.body).map_err(|_| self.strange("it is not text".to_owned()))
     }
 
+    /// The signed envelope of one piece of evidence, as it is in the ledger.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub async fn envelope(&self, id: &str) -> Result<Vec<u8>, ServerError> {
+        let path = format!("api/v1/evidence/{id}/envelope");
+        Ok(self.send(Request::get(path)).await?.body)
+    }
+
     /// The signed checkpoint of its ledger.
     ///
     /// # Errors

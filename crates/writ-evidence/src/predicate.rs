@@ -45,7 +45,7 @@ pub use common::{
 pub use coverage::{Coverage, CoverageGap, Ratio};
 pub use decision::Decision;
 pub use definition::{Definition, DefinitionKind};
-pub use deployment::{Deployment, DeploymentOutcome};
+pub use deployment::{Deployment, DeploymentFigures, DeploymentOutcome};
 pub use disposal::Disposal;
 pub use exemption::{
     Exemption, ExemptionAnswer, ExemptionCategory, ExemptionExpiry, ExemptionGrant,

@@ -3,6 +3,9 @@
 //! What decides here is pure: it reads evidence and takes the time as an argument. What records
 //! goes through [`writ_registry::Store::record`], as everything does.
 
+pub mod admission;
 pub mod approval;
+pub mod authorise;
 pub mod breakglass;
+pub mod deploy;
 pub mod exemption;

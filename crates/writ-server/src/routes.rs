@@ -141,6 +141,8 @@ routes! {
     post "/api/v1/decisions" Api Decide => api::decide::decide;
     get "/api/v1/decisions/{id}" Api ReadRecords => api::decisions::one;
     get "/api/v1/writs" Api ReadRecords => api::writs::list;
+    post "/api/v1/admission" Api ReadRecords => api::admission::review;
+    get "/api/v1/authorisation" Api ReadRecords => api::authorisation::get;
     get "/api/v1/approvals" Api ReadRecords => api::approvals::list;
     get "/api/v1/exemptions" Api ReadRecords => api::exemptions::list;
     post "/api/v1/exemptions" Api RequestExemptions => api::exemptions::file;

@@ -142,6 +142,11 @@ impl Keys {
         })
     }
 
+    /// The key of people's pseudonyms.
+    pub const fn principals(&self) -> &[u8; 32] {
+        &self.principals
+    }
+
     /// The key of hashes of secrets.
     pub const fn secrets(&self) -> &[u8; 32] {
         &self.secrets

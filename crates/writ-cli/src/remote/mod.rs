@@ -5,6 +5,7 @@
 //! a receipt under a log key that was configured, or pinned when it was first spoken to.
 
 mod accounts;
+mod authorisation;
 mod deliver;
 pub mod held;
 mod pins;

@@ -10,6 +10,8 @@ const VERBS: &[&str] = &[
     "check",
     "run",
     "gate",
+    "deploy",
+    "verify-artifact",
     "why",
     "status",
     "attest",

@@ -8,6 +8,8 @@ mod between;
 mod ci_job;
 mod client;
 mod controls;
+mod deploy;
+mod deploy_site;
 mod doctor;
 mod edges;
 mod help;

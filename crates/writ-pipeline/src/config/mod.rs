@@ -4,6 +4,7 @@
 //! which other people own. Every mistake is reported with file, line, column and a remedy; a key that
 //! is not known is an error, because a misspelt `needs` would silently change what runs.
 
+mod deploy;
 mod error;
 mod lock;
 mod server;
@@ -13,6 +14,7 @@ mod types;
 
 use std::path::Path;
 
+pub use deploy::{Deploy, DeployConfig, Driver, PrometheusConfig};
 pub(crate) use error::Mistakes;
 pub use error::{ConfigError, Mistake, did_you_mean};
 pub use lock::{Lock, LockDifference, LockError, PinnedAdapter, PinnedBundle, PinnedTool};

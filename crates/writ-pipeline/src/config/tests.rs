@@ -204,3 +204,101 @@ proptest::proptest! {
         let _ = parse(&cut).map_err(|error| error.to_string());
     }
 }
+
+const HAPROXY: &str = r#"
+[environment.production.deploy]
+driver = "haproxy"
+start = ["systemctl", "start", "shop@{slot}"]
+stop = ["systemctl", "stop", "shop@{slot}"]
+slots = { blue = "127.0.0.1:8001", green = "127.0.0.1:8002" }
+socket = "/run/haproxy/admin.sock"
+backend = "shop"
+health = "http://{address}/healthz"
+bake = "2m"
+share = 10
+max_failed_percent = 0.5
+prometheus = { url = "http://127.0.0.1:9090", query = "up", max = 1 }
+"#;
+
+#[test]
+fn a_deployment_is_a_program_or_a_driver() {
+    let config = parse(&format!("{HEAD}{HAPROXY}")).unwrap();
+    let environments = config.environments_in_order();
+    let Some(Deploy::Driver(driver)) = &environments[0].1.deploy else {
+        panic!("{:?}", environments[0].1.deploy);
+    };
+    assert_eq!(*driver.driver.get_ref(), Driver::Haproxy);
+    assert_eq!(driver.slots.len(), 2);
+    let short = format!("{HEAD}[environment.local]\ndeploy = [\"./deploy.sh\", \"{{digest}}\"]\n");
+    let config = parse(&short).unwrap();
+    let deploy = &config.environments_in_order()[0].1.deploy;
+    assert!(matches!(deploy, Some(Deploy::Argv(words)) if words.len() == 2));
+    let wrong = message(&format!("{HEAD}[environment.local]\ndeploy = 3\n"));
+    assert!(wrong.contains("a table with `driver`"), "{wrong}");
+}
+
+#[test]
+fn mistakes_in_a_deployment_have_a_place() {
+    for (from, to, place, words) in [
+        (
+            "shop@{slot}\"]\nstop",
+            "shop@{slott}\"]\nstop",
+            "6:32",
+            "{slott} is not a placeholder",
+        ),
+        (
+            "driver = \"haproxy\"",
+            "driver = \"nginx\"",
+            "5:10",
+            "unknown value `nginx`",
+        ),
+        (
+            "socket = \"/run/haproxy/admin.sock\"\n",
+            "",
+            "5:10",
+            "needs `socket`",
+        ),
+        (
+            "backend = \"shop\"",
+            "backnd = \"shop\"",
+            "10:1",
+            "did you mean `backend`?",
+        ),
+        ("share = 10", "share = 0", "13:9", "1 to 100, not 0"),
+        (
+            "max_failed_percent = 0.5",
+            "max_failed_percent = 200.0",
+            "14:22",
+            "0 to 100",
+        ),
+        (
+            "127.0.0.1:8002",
+            "127.0.0.1:8001",
+            "8:44",
+            "both slots have the same address",
+        ),
+        ("127.0.0.1:8002", "8002", "8:44", "`8002` is not an address"),
+        (", green = \"127.0.0.1:8002\"", "", "5:10", "needs `slots`"),
+        (
+            "health = ",
+            "admin = \"http://127.0.0.1:2019\"\nhealth = ",
+            "11:9",
+            "has no `admin`",
+        ),
+        (
+            "health = \"http://{address}/healthz\"\n",
+            "",
+            "5:10",
+            "needs `health`",
+        ),
+    ] {
+        let text = format!("{HEAD}{HAPROXY}");
+        assert!(text.contains(from), "{from}");
+        let wrong = message(&text.replace(from, to));
+        assert!(
+            wrong.contains(&format!("writ.toml:{place}: ")),
+            "{to}: {wrong}"
+        );
+        assert!(wrong.contains(words), "{to}: {wrong}");
+    }
+}

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use writ_model::Span;
 
+use super::deploy::Deploy;
 use super::server::Server;
 use super::{Mistakes, did_you_mean};
 
@@ -171,9 +172,9 @@ pub struct EnvironmentConfig {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub after: Option<Spanned<String>>,
-    /// Program and arguments that deploy.
+    /// Program and arguments that deploy, or a table with a driver and its settings.
     #[serde(default)]
-    pub deploy: Option<Vec<String>>,
+    pub deploy: Option<Deploy>,
     /// Program and arguments that bring the previous release back.
     #[serde(default)]
     pub rollback: Option<Vec<String>>,
@@ -270,6 +271,9 @@ impl Config {
         }
         for (name, environment) in &self.environments {
             check_name(name, "environment", mistakes);
+            if let Some(deploy) = &environment.deploy {
+                deploy.validate(name, mistakes);
+            }
             if let Some(after) = &environment.after {
                 check_reference(
                     after,

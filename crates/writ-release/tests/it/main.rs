@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test ends the test")]
 
 mod agrees;
+mod deployment;
 mod emergencies;

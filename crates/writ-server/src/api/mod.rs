@@ -4,7 +4,9 @@
 //! both. Lists come in parts; a part names where the next one begins.
 
 pub mod about;
+pub mod admission;
 pub mod approvals;
+pub mod authorisation;
 pub mod changes;
 pub mod controls;
 pub mod decide;

@@ -16,8 +16,11 @@ use writ_model::wire::{About, DecisionRequest, Receipt, Receipts, Upload};
 use writ_registry::{
     ApprovalRow, ChangeRow, DecisionStates, RunRow, ServiceRow, Stats, TrackedFinding, WritRow,
 };
+use writ_release::authorise::Authorisation;
 use writ_render::GateDocument;
 
+use super::admission::AdmissionQuery;
+use super::authorisation::AuthorisationQuery;
 use super::changes::ChangesQuery;
 use super::controls::ControlView;
 use super::decisions::DecisionView;
@@ -402,6 +405,30 @@ const OPERATIONS: &[Operation] = &[
         "Writs, newest first",
         ReleasesQuery,
         Part<WritRow>
+    ),
+    Operation {
+        method: "post",
+        path: "/api/v1/admission",
+        id: "admit",
+        about: "Answer a validating admission webhook of Kubernetes (AdmissionReview v1): every image needs a writ for the environment",
+        query: whole::<AdmissionQuery>,
+        body: Some(&[(JSON, whole::<Map<String, Value>>)]),
+        answers: &[(200, JSON, whole::<Map<String, Value>>)],
+        refusals: &[
+            Code::Query,
+            Code::Body,
+            Code::TooLarge,
+            Code::CrossSite,
+            Code::NotAllowed,
+            Code::Store,
+        ],
+    },
+    read!(
+        "/api/v1/authorisation",
+        "getAuthorisation",
+        "May an artefact be deployed to an environment? The writ, or why there is none that counts",
+        AuthorisationQuery,
+        Authorisation
     ),
     read!(
         "/api/v1/approvals",

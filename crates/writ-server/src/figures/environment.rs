@@ -110,7 +110,7 @@ pub struct Deployed {
     pub artifact: Option<Digest>,
     /// When.
     pub at: Timestamp,
-    /// How it ended: `succeeded`, `failed`, `rolled-back`.
+    /// How it ended: `succeeded`, `failed`, `rolled-back`; `started` while it goes on.
     pub outcome: String,
     /// By an emergency past the gate.
     pub break_glass: Option<String>,
@@ -164,7 +164,17 @@ pub async fn deployments(
             ..Query::default()
         })
         .await?;
-    Ok(page.items.iter().map(deployed).collect())
+    Ok(without_beginnings(page.items.iter().map(deployed)))
+}
+
+/// Deployments, the newest first, without the statements that one began where it has ended since.
+fn without_beginnings(rows: impl Iterator<Item = Deployed>) -> Vec<Deployed> {
+    let mut seen = std::collections::BTreeSet::new();
+    rows.filter(|row| {
+        let first = seen.insert((row.service.clone(), row.environment.clone()));
+        row.outcome != "started" || first
+    })
+    .collect()
 }
 
 /// What should run of each service in an environment.

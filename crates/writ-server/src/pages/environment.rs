@@ -91,6 +91,7 @@ pub fn deployed(deployed: &Deployed) -> Cell {
         "succeeded" => (State::Pass, "succeeded"),
         "rolled-back" => (State::Warned, "rolled back"),
         "failed" => (State::Fail, "failed"),
+        "started" => (State::Waiting, "started"),
         _ => (State::Error, "unknown"),
     };
     Cell::html(word, chip::tag(state, word))
@@ -101,7 +102,7 @@ pub fn deployed(deployed: &Deployed) -> Cell {
 pub fn marks(ask: &Ask, rows: &[&Deployed], from: Timestamp, to: Timestamp) -> Vec<Mark> {
     let whole = to.since(from).micros().max(1);
     rows.iter()
-        .filter(|row| row.at >= from && row.at <= to)
+        .filter(|row| row.at >= from && row.at <= to && row.outcome != "started")
         .map(|row| {
             let class = if row.break_glass.is_some() {
                 "break"

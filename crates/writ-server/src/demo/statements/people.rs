@@ -95,6 +95,8 @@ pub fn deployment(
         started_at: at.plus(Span::from_secs(-240)),
         observed_at: at,
         reason: failed.then(|| "readiness checks failed for 3 minutes".to_owned()),
+        figures: None,
+        notes: Vec::new(),
         origin: Origin::Observed,
         producer_class: ProducerClass::CiProtected,
     };
