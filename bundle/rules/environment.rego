@@ -6,7 +6,7 @@ import rego.v1
 
 # METADATA
 # title: What runs is what was authorised
-# description: Every observed workload carries an authorised digest, and every authorised one runs. What is known to belong to another service counts against that one.
+# description: Every observed workload carries an authorised digest, and every authorised one runs. The store compares; what a producer says of differences only counts against, until the store compared. What is known to belong to another service counts against that one.
 # custom:
 #   evidence: [drift-check]
 #   release: true
@@ -17,6 +17,8 @@ no_drift := {
 } if {
 	observed > 0
 	count(drifted) == 0
+	count(unreachable) == 0
+	count(uncompared) == 0
 }
 
 no_drift := {
@@ -28,6 +30,27 @@ no_drift := {
 } if count(drifted) > 0
 
 no_drift := {
+	"state": "error",
+	"code": "unreachable",
+	"title": "Cannot tell: what runs could not be read",
+	"found": [sprintf("%s: %s", [item.facts.source, object.get(item.facts, "reason", "no reason recorded")]) | some item in unreachable],
+} if {
+	count(drifted) == 0
+	count(unreachable) > 0
+}
+
+no_drift := {
+	"state": "missing",
+	"code": "not-compared",
+	"title": "The newest snapshot was not compared with what is authorised",
+	"found": [sprintf("the snapshot of %s is on record, but no comparison by the store", [item.facts.source]) | some item in uncompared],
+} if {
+	count(drifted) == 0
+	count(unreachable) == 0
+	count(uncompared) > 0
+}
+
+no_drift := {
 	"state": "missing",
 	"code": "empty",
 	"title": "The snapshot shows no workload",
@@ -35,14 +58,46 @@ no_drift := {
 } if {
 	observed == 0
 	count(drifted) == 0
+	count(unreachable) == 0
+	count(uncompared) == 0
 }
 
-observed := count([w | some item in input.evidence["drift-check"]; some w in item.facts.running])
+snapshots := [item | some item in input.evidence["drift-check"]; not item.facts.compared]
+
+comparisons := [item | some item in input.evidence["drift-check"]; item.facts.compared]
+
+# Of each source the comparison tells where there is one.
+telling := array.concat(comparisons, [item | some item in snapshots; not has_comparison(item)])
+
+has_comparison(item) if {
+	some other in comparisons
+	other.facts.source == item.facts.source
+}
+
+# The store compares each snapshot by its id: one without is new, and what it says of itself is not believed.
+uncompared := [item |
+	some item in snapshots
+	not is_compared(item)
+]
+
+is_compared(item) if {
+	some other in comparisons
+	other.facts.compared.snapshot == item.id
+}
+
+unreachable := [item |
+	some item in telling
+	not object.get(item.facts, "outcome", "completed") in {"completed", "empty"}
+]
+
+observed := count([w | some item in telling; some w in object.get(item.facts, "running", [])])
 
 drifted := [d |
-	some item in input.evidence["drift-check"]
+	some item in telling
 	some d in item.facts.drift
 	not elsewhere(d)
+	# It is authorised; that the gate would say no today is for the controls that say so.
+	d.kind != "not-compliant"
 ]
 
 # A difference whose service is not known counts everywhere.

@@ -4,6 +4,7 @@
 //! verdict: there is no `--force`, no `--skip` and no `--compliant`.
 
 mod deploy;
+mod env;
 mod exempt;
 mod hold;
 mod init;
@@ -25,6 +26,7 @@ use writ_model::{Digest, Timestamp};
 use writ_render::Format;
 
 pub use deploy::{DeployArgs, VerifyArtifactArgs};
+pub use env::{EnvCommand, SnapshotArgs};
 pub use exempt::{DecideArgs, ExemptCommand, ExemptRequestArgs};
 pub use hold::{HoldCommand, PlaceArgs};
 pub use init::{CiSystem, InitArgs};
@@ -65,6 +67,7 @@ Decide and prove
   replay      run a past decision again and compare
 
 Manage
+  env         what runs where, and whether it may: list, show, snapshot or diff
   control     list, show, test or lint the controls of the bundle
   tool        list, install or lock the scanners
   hook        install or uninstall the git hook
@@ -270,6 +273,9 @@ pub enum Command {
         after_help = "Examples:\n  writ reject EX-118 --identity dana --reason \"the fix is out since Monday\""
     )]
     Reject(DecideArgs),
+    /// What runs where, and whether it may: list, show, snapshot or diff.
+    #[command(subcommand)]
+    Env(EnvCommand),
     /// List, show, test or lint the controls of the bundle.
     #[command(subcommand)]
     Control(ControlCommand),

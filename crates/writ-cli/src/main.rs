@@ -53,6 +53,7 @@ fn dispatch(cli: &Cli, context: &Context) -> Result<u8, EdgeError> {
         Some(Command::Logout) => block_on(commands::login::logout(context)),
         Some(Command::Doctor) => block_on(commands::doctor::run(context, &here)),
         None => block_on(commands::state::run(context, &here)),
+        Some(Command::Env(command)) => block_on(commands::env::run(context, command)),
         Some(Command::Control(command)) => block_on(commands::control::run(context, command)),
         Some(Command::Version) => commands::version::run(context),
         Some(Command::Hook(command)) => commands::hook::run(command, &here),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use writ_model::{Origin, Timestamp};
+use writ_model::{EvidenceId, Origin, Timestamp};
 use writ_pipeline::store_recorder::StoreRecorder;
 use writ_registry::spool::{Spool, SpoolError, SpoolOptions, SpoolRecorder, waits_in};
-use writ_registry::{Store, Trust};
+use writ_registry::{NewRecord, Store, Trust};
 use writ_render::EdgeError;
 
 use crate::context::Context;
@@ -77,6 +77,28 @@ impl Door {
                 remote,
                 since,
             } => deliver_now(remote, recorder, Some(*since)).await,
+        }
+    }
+
+    /// Records one statement that is complete.
+    ///
+    /// # Errors
+    ///
+    /// It is refused, or cannot be written.
+    pub async fn record(&self, record: NewRecord) -> Result<EvidenceId, EdgeError> {
+        match self {
+            Self::Store(store) => {
+                let recorded = store.record(record).await;
+                let recorded = recorded.map_err(|error| store::registry_error(&error))?;
+                Ok(recorded.id)
+            }
+            Self::Spool(recorder) | Self::Server { recorder, .. } => {
+                let recorder = Arc::clone(recorder);
+                let spooled = tokio::task::spawn_blocking(move || recorder.record(&record))
+                    .await
+                    .map_err(|error| edge::cannot_tell(error.to_string()))?;
+                Ok(spooled.map_err(|error| spool_error(&error))?.id)
+            }
         }
     }
 

@@ -97,6 +97,7 @@ impl Caddy {
             max_body: MAX_ANSWER,
             rule: AddressRule::default(),
             authorities: None,
+            unix_socket: None,
         };
         Ok(Self {
             client: Client::new(address, options)?,

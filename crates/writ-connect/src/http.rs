@@ -92,6 +92,9 @@ pub struct ClientOptions {
     pub rule: AddressRule,
     /// Authorities that are believed instead of the system's, as PEM.
     pub authorities: Option<Vec<u8>>,
+    /// Speak over this socket of this machine instead of the network; the base address only names the
+    /// host that is asked for.
+    pub unix_socket: Option<std::path::PathBuf>,
 }
 
 impl Default for ClientOptions {
@@ -102,6 +105,7 @@ impl Default for ClientOptions {
             max_body: 1 << 20,
             rule: AddressRule::default(),
             authorities: None,
+            unix_socket: None,
         }
     }
 }
@@ -256,6 +260,9 @@ impl Client {
         if base.scheme() == "http" {
             // Plain http goes to the loopback, or where somebody said so: never through a proxy.
             builder = builder.no_proxy();
+        }
+        if let Some(socket) = &options.unix_socket {
+            builder = builder.unix_socket(socket.as_path());
         }
         if let Some(pem) = &options.authorities {
             let authorities = reqwest::Certificate::from_pem_bundle(pem).map_err(setup)?;

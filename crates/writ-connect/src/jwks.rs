@@ -159,6 +159,7 @@ impl Fetcher {
                 max_body: MAX_DOCUMENT,
                 rule,
                 authorities: options.authorities.clone(),
+                unix_socket: None,
             },
         )?;
         Ok(Self {

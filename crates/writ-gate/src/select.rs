@@ -185,6 +185,8 @@ fn instance(item: &EvidenceItem) -> String {
         text("digest"),
         text("about"),
         text("definition"),
+        // What the store compared stands beside what it compared.
+        item.facts.contains_key("compared").then_some("compared"),
         fact(item, "by", "principal"),
         fact(item, "release", "environment"),
     ];

@@ -11,6 +11,7 @@ pub mod git;
 pub mod ingest;
 pub mod ingested;
 pub mod init;
+pub mod observe;
 pub mod outcome;
 pub mod plan;
 pub mod record;

@@ -94,7 +94,9 @@ impl Store {
         let mut sources = BTreeSet::new();
         let mut newest = page.items;
         newest.retain(|item| {
-            text(item, "outcome") == "completed" && sources.insert(text(item, "source"))
+            // Nothing runs where everything could be read and nothing was found.
+            matches!(text(item, "outcome").as_str(), "completed" | "empty")
+                && sources.insert(text(item, "source"))
         });
         Ok(newest)
     }

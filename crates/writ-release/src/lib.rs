@@ -8,4 +8,6 @@ pub mod approval;
 pub mod authorise;
 pub mod breakglass;
 pub mod deploy;
+pub mod drift;
 pub mod exemption;
+pub mod observe;

@@ -143,6 +143,9 @@ routes! {
     get "/api/v1/writs" Api ReadRecords => api::writs::list;
     post "/api/v1/admission" Api ReadRecords => api::admission::review;
     get "/api/v1/authorisation" Api ReadRecords => api::authorisation::get;
+    get "/api/v1/environments" Api ReadRecords => api::environments::list;
+    get "/api/v1/environments/{address}" Api ReadRecords => api::environments::one;
+    get "/api/v1/environments/{address}/diff" Api ReadRecords => api::environments::diff;
     get "/api/v1/approvals" Api ReadRecords => api::approvals::list;
     get "/api/v1/exemptions" Api ReadRecords => api::exemptions::list;
     post "/api/v1/exemptions" Api RequestExemptions => api::exemptions::file;

@@ -23,6 +23,8 @@ const RENEW: Duration = Duration::from_secs(40);
 const RETRY: Span = Span::from_secs(900);
 
 const HOUR: i64 = 3_600;
+/// Seconds between two comparisons of what runs; each snapshot is compared when it comes too.
+const COMPARE: i64 = 900;
 
 /// How long deliveries of webhooks are remembered.
 const KEPT: Span = Span::from_secs(90 * 86_400);
@@ -42,6 +44,8 @@ pub enum Job {
     Reads,
     /// Match the SBOMs of what runs with newer data.
     Rematch,
+    /// Compare what runs with what was authorised, as it is known by now.
+    Compare,
 }
 
 /// What came of some work: a sentence, also when it failed.
@@ -56,13 +60,14 @@ pub trait Rematch: Debug + Send + Sync {
 
 impl Job {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Verify,
         Self::Locks,
         Self::Deliveries,
         Self::Collect,
         Self::Reads,
         Self::Rematch,
+        Self::Compare,
     ];
 
     /// The name of its row.
@@ -75,6 +80,7 @@ impl Job {
             Self::Collect => "collect",
             Self::Reads => "reads",
             Self::Rematch => "rematch",
+            Self::Compare => "compare",
         }
     }
 
@@ -88,6 +94,7 @@ impl Job {
             Self::Collect => "read changes and branch protection from git hosts",
             Self::Reads => "forget who read what, when its time is over",
             Self::Rematch => "match the SBOMs of what runs with newer data",
+            Self::Compare => "compare what runs with what was authorised",
         }
     }
 }
@@ -106,6 +113,7 @@ fn every(app: &Shared, job: Job) -> Option<Span> {
         Job::Reads => 24 * HOUR,
         Job::Rematch if app.rematch.get().is_none() => 0,
         Job::Rematch => HOUR * i64::from(app.config.schedule.rematch_hours),
+        Job::Compare => COMPARE,
     };
     (seconds > 0 && !app.demo && app.config.schedule.enabled).then(|| Span::from_secs(seconds))
 }
@@ -218,6 +226,13 @@ async fn work(app: &Shared, job: Job) -> Result<String, String> {
             match app.store.forget_reads(before).await {
                 Ok(reads) => Ok(format!("{reads} reads forgotten")),
                 Err(error) => Err(chain(&error)),
+            }
+        }
+        Job::Compare => {
+            let limits = writ_release::observe::Limits::of(&app.bundle);
+            match writ_release::observe::settle(&app.store, None, limits).await {
+                Ok(recorded) => Ok(format!("{} comparisons recorded", recorded.len())),
+                Err(error) => Err(error.to_string()),
             }
         }
         Job::Rematch => match app.rematch.get() {

@@ -121,6 +121,13 @@ async fn decide(context: &Context, args: &GateArgs, question: Question) -> Resul
             environment: None,
         },
     };
+    if context.at.is_none() {
+        // What runs is compared by whoever decides, with what is known now.
+        let limits = writ_release::observe::Limits::of(&bundle);
+        writ_release::observe::settle(&store, Some(&release.environment), limits)
+            .await
+            .map_err(|error| crate::commands::env::observe_error(&error))?;
+    }
     let options = Options {
         as_of: context.now(),
         strict: args.mode == Some(Mode::Block),

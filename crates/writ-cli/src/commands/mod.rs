@@ -6,6 +6,7 @@ pub mod control;
 pub mod demo;
 pub mod deploy;
 pub mod doctor;
+pub mod env;
 pub mod exempt;
 pub mod gate;
 pub mod hold;

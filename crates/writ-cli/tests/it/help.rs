@@ -26,6 +26,10 @@ const VERBS: &[&str] = &[
     "inbox",
     "approve",
     "reject",
+    "env list",
+    "env show",
+    "env snapshot",
+    "env diff",
     "control list",
     "control show",
     "control test",
@@ -91,6 +95,7 @@ const VERBS: &[&str] = &[
 /// What has help but no examples of its own.
 const OTHERS: &[&str] = &[
     "demo",
+    "env",
     "exempt",
     "control",
     "tool",

@@ -12,6 +12,7 @@ mod deploy;
 mod deploy_site;
 mod doctor;
 mod edges;
+mod env;
 mod help;
 mod hold;
 mod key;

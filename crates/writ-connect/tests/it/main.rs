@@ -7,6 +7,7 @@
 
 mod http;
 mod openbao;
+mod running;
 mod stub;
 mod tlog;
 mod vault;

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use writ_model::{Digest, Origin, Outcome, PrincipalId, ProducerClass, Timestamp};
+use writ_model::{Digest, EvidenceId, Origin, Outcome, PrincipalId, ProducerClass, Timestamp};
 
 use super::common::reason_if_not_complete;
 use crate::statement::Predicate;
@@ -35,6 +35,22 @@ pub struct Snapshot {
     pub origin: Origin,
     /// Where it was produced.
     pub producer_class: ProducerClass,
+    /// Which snapshot the store compared here with what was authorised. Only the store says so: it is
+    /// refused in what is handed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Compared>,
+}
+
+/// A comparison that the store made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Compared {
+    /// The snapshot.
+    pub snapshot: EvidenceId,
+    /// Writs, deployments and emergencies below this ledger size were read.
+    pub ledger_size: u64,
+    /// As of when.
+    pub as_of: Timestamp,
 }
 
 /// One thing that runs.
@@ -49,6 +65,9 @@ pub struct Running {
     /// Its digest; absent when it runs by tag only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Digest>,
+    /// Other digests of the same bytes, such as that of an image's configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Digest>,
     /// How many.
     pub replicas: u64,
     /// Since when.
@@ -90,6 +109,8 @@ pub enum DriftKind {
     Missing,
     /// Its configuration differs.
     Configuration,
+    /// It is authorised, and would not be today: newer data or a newer decision says no.
+    NotCompliant,
 }
 
 impl Predicate for Snapshot {

@@ -7,6 +7,7 @@
 mod deploy;
 mod error;
 mod lock;
+mod observe;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use deploy::{Deploy, DeployConfig, Driver, PrometheusConfig};
 pub(crate) use error::Mistakes;
 pub use error::{ConfigError, Mistake, did_you_mean};
 pub use lock::{Lock, LockDifference, LockError, PinnedAdapter, PinnedBundle, PinnedTool};
+pub use observe::{Observe, ObserveKind};
 pub use server::Server;
 pub use types::{
     Approvals, Artifact, BackgroundService, Config, Controls, EnvironmentConfig, GateMode, On,

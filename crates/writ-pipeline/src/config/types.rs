@@ -8,6 +8,7 @@ use toml::Spanned;
 use writ_model::Span;
 
 use super::deploy::Deploy;
+use super::observe::Observe;
 use super::server::Server;
 use super::{Mistakes, did_you_mean};
 
@@ -184,6 +185,9 @@ pub struct EnvironmentConfig {
     /// Can only be stricter than the profile.
     #[serde(default)]
     pub approvals: Option<Approvals>,
+    /// Where it can be seen what runs.
+    #[serde(default)]
+    pub observe: Vec<Observe>,
 }
 
 /// Approvals that an environment wants.
@@ -282,6 +286,9 @@ impl Config {
                     name.get_ref(),
                     mistakes,
                 );
+            }
+            for observe in &environment.observe {
+                observe.validate(mistakes);
             }
         }
         self.refuse_cycles(mistakes);

@@ -7,5 +7,6 @@ mod documents;
 mod example;
 mod fail_open;
 mod install;
+mod observe;
 mod rematch;
 mod support;

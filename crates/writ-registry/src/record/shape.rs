@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use writ_evidence::predicate::{
-    Approval, BreakGlass, Definition, Exemption, PredicateType, Rejection,
+    Approval, BreakGlass, Definition, Exemption, PredicateType, Rejection, Snapshot,
 };
 use writ_evidence::reference::Reference;
 use writ_evidence::statement::{Predicate as _, Statement};
@@ -59,6 +59,12 @@ pub(super) fn not_the_servers(
     if BY_PEOPLE.contains(&statement.predicate_type.as_str()) {
         return Err(
             "a person's decision was handed in; people approve, exempt and break the glass on the pages of this server, where they are signed in"
+                .to_owned(),
+        );
+    }
+    if statement.predicate_type == Snapshot::URI && !statement.predicate["compared"].is_null() {
+        return Err(
+            "it says that the store compared this snapshot with what was authorised (compared), and it was handed in: what runs is compared here"
                 .to_owned(),
         );
     }

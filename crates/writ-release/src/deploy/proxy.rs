@@ -47,6 +47,7 @@ impl Health {
                 ..AddressRule::default()
             },
             authorities: None,
+            unix_socket: None,
         };
         let client = Client::new(base, options).map_err(|error| fault(error.to_string()))?;
         let reply = client

@@ -52,6 +52,13 @@ pub async fn decide(
         Problem::new(Code::Busy, "the server is ending").fix("Ask again after Retry-After")
     })?;
     let release = release(&state, &principal, request.clone()).await?;
+    // What runs is compared with what is known now, whenever it was seen.
+    writ_release::observe::settle(
+        &state.store,
+        Some(&release.environment),
+        writ_release::observe::Limits::of(&state.bundle),
+    )
+    .await?;
     let options = Options {
         as_of: state.store.now(),
         strict: request.mode == Some(Mode::Block),

@@ -4,6 +4,8 @@
 //! envelope and the bytes that it names. A batch is recorded whole or not at all. What is sent again
 //! is recorded once: its answer names the old entry.
 
+use std::collections::BTreeSet;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,8 +15,11 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use writ_evidence::predicate::Snapshot;
+use writ_evidence::statement::Predicate as _;
 use writ_model::wire::{Receipt, Receipts};
-use writ_registry::{Blob, NewRecord, Recorded};
+use writ_registry::{Blob, Input, NewRecord, Recorded};
+use writ_release::observe::{Limits, settle};
 
 use crate::access::{self, Action, Principal};
 use crate::http::repeated::Key;
@@ -112,12 +117,20 @@ pub async fn record(
         state.keys.find(&key)?;
         state.keys.keep(key, ());
     }
+    let observed: BTreeSet<String> = records.iter().filter_map(observed).collect();
     let services = access::services(&principal, Action::RecordEvidence);
     let records = records
         .into_iter()
         .map(|record| record.only_for(services.clone()))
         .collect();
     let recorded = state.intake.record(records).await?;
+    let limits = Limits::of(&state.bundle);
+    for environment in observed {
+        // It is recorded, whatever becomes of the comparison: the schedule and every gate repeat it.
+        if let Err(error) = settle(&state.store, Some(&environment), limits).await {
+            tracing::error!(%error, environment, "what runs could not be compared yet");
+        }
+    }
     let wanted = query.proof.unwrap_or_default();
     if wanted && recorded.len() > PROOFS {
         return Err(Problem::new(
@@ -151,6 +164,35 @@ pub async fn record(
         items.push(receipt(one, proof));
     }
     Ok(answer(batch, items))
+}
+
+/// The environment that a record observed, if it is a snapshot.
+fn observed(record: &NewRecord) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Sealed<'a> {
+        #[serde(borrow)]
+        payload: std::borrow::Cow<'a, str>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Opened {
+        predicate_type: String,
+        predicate: Place,
+    }
+    #[derive(Deserialize)]
+    struct Place {
+        environment: Option<String>,
+    }
+    let Input::Envelope(bytes) = &record.input else {
+        return None;
+    };
+    let sealed: Sealed<'_> = serde_json::from_slice(bytes).ok()?;
+    let payload = STANDARD.decode(sealed.payload.as_bytes()).ok()?;
+    // Nothing is believed of it here: only whether it is worth looking.
+    let opened: Opened = serde_json::from_slice(&payload).ok()?;
+    (opened.predicate_type == Snapshot::URI)
+        .then_some(opened.predicate.environment)
+        .flatten()
 }
 
 fn receipt(recorded: &Recorded, proof: Option<String>) -> Receipt {

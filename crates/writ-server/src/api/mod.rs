@@ -12,6 +12,7 @@ pub mod controls;
 pub mod decide;
 pub mod decisions;
 pub mod device;
+pub mod environments;
 pub mod evidence;
 pub mod exemptions;
 pub mod findings;

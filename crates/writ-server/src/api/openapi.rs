@@ -17,6 +17,7 @@ use writ_registry::{
     ApprovalRow, ChangeRow, DecisionStates, RunRow, ServiceRow, Stats, TrackedFinding, WritRow,
 };
 use writ_release::authorise::Authorisation;
+use writ_release::observe::{Differences, Watched};
 use writ_render::GateDocument;
 
 use super::admission::AdmissionQuery;
@@ -27,6 +28,7 @@ use super::decisions::DecisionView;
 use super::device::{
     DeviceCodesView, DevicePoll, DeviceRefusal, DeviceRequest, DeviceToken, Revoked,
 };
+use super::environments::DiffQuery;
 use super::evidence::{ENVELOPE, EvidenceQuery, EvidenceView};
 use super::exemptions::{ExemptionView, ExemptionsQuery};
 use super::findings::FindingsQuery;
@@ -429,6 +431,29 @@ const OPERATIONS: &[Operation] = &[
         "May an artefact be deployed to an environment? The writ, or why there is none that counts",
         AuthorisationQuery,
         Authorisation
+    ),
+    read!(
+        "/api/v1/environments",
+        "listEnvironments",
+        "What runs in each environment, compared with what was authorised",
+        AtQuery,
+        Part<Watched>
+    ),
+    read!(
+        "/api/v1/environments/{address}",
+        "getEnvironment",
+        "What runs in an environment at a moment (`production`, `production@{-1}`, `production@{2026-11-01}`), compared with what was authorised",
+        AtQuery,
+        Watched,
+        READ_ONE
+    ),
+    read!(
+        "/api/v1/environments/{address}/diff",
+        "diffEnvironment",
+        "What changed between two moments of environments",
+        DiffQuery,
+        Differences,
+        READ_ONE
     ),
     read!(
         "/api/v1/approvals",

@@ -46,6 +46,9 @@ pub enum DemoError {
     /// The gate could not judge.
     #[error(transparent)]
     Gate(#[from] EvaluateError),
+    /// What runs could not be compared.
+    #[error(transparent)]
+    Observe(#[from] writ_release::observe::ObserveError),
     /// The shipped controls cannot be loaded.
     #[error(transparent)]
     Bundle(#[from] BundleError),

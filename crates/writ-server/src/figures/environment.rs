@@ -3,82 +3,66 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use writ_evidence::Predicate as _;
-use writ_evidence::predicate::{Deployment, Drift, Running, Scan, Snapshot};
+use writ_evidence::predicate::{Deployment, Drift, Scan};
 use writ_model::{
-    Digest, EvidenceId, EvidenceItem, EvidenceType, Outcome, SeverityCounts, Span, State, Subject,
-    Timestamp,
+    Digest, EvidenceId, EvidenceItem, EvidenceType, SeverityCounts, State, Subject, Timestamp,
 };
 use writ_registry::{EventQuery, Query};
+use writ_release::drift::{Source, SourceState, Standing, Watch};
+use writ_release::observe::{Limits, watch};
 
-use super::{newest, typed};
 use crate::http::{Ask, Problem};
 
-/// Age at which a snapshot no longer tells what runs, where no control says otherwise.
-const STALE: Span = Span::from_secs(24 * 3_600);
-
-/// The newest snapshot of an environment.
+/// What was observed in an environment, as the server compares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
-    /// Its evidence.
+    /// The newest snapshot.
     pub id: EvidenceId,
     /// When it was taken.
     pub observed_at: Timestamp,
-    /// Whether everything could be read.
-    pub outcome: Outcome,
-    /// What runs.
-    pub running: Vec<Running>,
     /// Differences from what was authorised.
     pub drift: Vec<Drift>,
-    /// Whether it is too old to rule anything out.
-    pub stale: bool,
+    /// What runs, and whether it may.
+    #[serde(flatten)]
+    pub watch: Watch,
 }
 
 impl Observed {
     /// The state of "no drift".
     #[must_use]
-    pub fn state(&self) -> State {
-        match (self.outcome, self.stale) {
-            (Outcome::Completed, false) if self.drift.is_empty() => State::Pass,
-            (Outcome::Completed, false) => State::Fail,
-            (Outcome::Completed, true) => State::Expired,
-            _ => State::Error,
+    pub const fn state(&self) -> State {
+        match self.watch.state {
+            Standing::Authorised => State::Pass,
+            Standing::Drift => State::Fail,
+            Standing::Stale => State::Expired,
+            Standing::Unreachable => State::Error,
+            Standing::Empty | Standing::NotObserved => State::Missing,
         }
+    }
+
+    /// Whether something was read too long ago to rule anything out.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        let of = |one: &Source| one.state == SourceState::Stale;
+        self.watch.sources.iter().any(of)
     }
 }
 
-/// The newest snapshot of an environment.
+/// What runs in an environment, compared with what was authorised below the request's ledger size and
+/// as of its instant. What producers said of differences is not asked.
 ///
 /// # Errors
 /// The index cannot be read.
 pub async fn observed(ask: &Ask, environment: &str) -> Result<Option<Observed>, Problem> {
-    let query = Query {
-        predicate_type: Some(Snapshot::URI.to_owned()),
-        subject: Subject {
-            environment: Some(environment.to_owned()),
-            ..Subject::default()
-        },
-        as_of: Some(ask.size),
-        ..Query::default()
-    };
-    let Some(item) = newest(&ask.app.store, query).await? else {
-        return Ok(None);
-    };
-    let limit = ask
-        .app
-        .bundle
-        .controls
-        .get("ENV-01")
-        .and_then(|control| control.fresh)
-        .unwrap_or(STALE);
-    Ok(Some(Observed {
-        id: item.id,
-        observed_at: item.observed_at,
-        // Of what no tool made, the statement's own word is a fact.
-        outcome: typed(&item, "outcome").unwrap_or(item.outcome),
-        running: typed(&item, "running").unwrap_or_default(),
-        drift: typed(&item, "drift").unwrap_or_default(),
-        stale: ask.now.since(item.observed_at) > limit,
+    let limits = Limits::of(&ask.app.bundle);
+    let watch = watch(&ask.app.store, environment, ask.size, ask.now, limits).await?;
+    let newest = watch.sources.iter().max_by_key(|one| one.observed_at);
+    Ok(newest.cloned().map(|newest| Observed {
+        id: newest.snapshot,
+        observed_at: newest.observed_at,
+        drift: watch.drift(None),
+        watch,
     }))
 }
 

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use writ_registry::RegistryError;
+use writ_release::observe::ObserveError;
 
 /// Media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -265,6 +266,19 @@ impl From<RegistryError> for Problem {
                     "the store could not be read or written; the log of the server says why",
                 )
                 .fix("Ask the operator to look for this request in the server's log, and to run: writ verify")
+            }
+        }
+    }
+}
+
+impl From<ObserveError> for Problem {
+    fn from(error: ObserveError) -> Self {
+        match error {
+            ObserveError::Registry(inner) => inner.into(),
+            ObserveError::NoMoment { .. } => Self::new(Code::NotFound, error.to_string()),
+            ObserveError::Statement { .. } => {
+                tracing::error!(%error, "a comparison could not be written");
+                Self::new(Code::Internal, "what runs could not be compared")
             }
         }
     }

@@ -8,6 +8,8 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 use writ_evidence::predicate::{Drift, DriftKind};
 use writ_model::{Digest, Span, State, Timestamp};
+use writ_release::drift::{Component, ComponentState, SourceState, Unobserved};
+use writ_release::observe::{Limits, gaps};
 
 use crate::figures::environment::{
     Authorised, Deployed, Observed, Rematched, authorised, deployments, observed, rematched,
@@ -34,6 +36,7 @@ const DAYS: i64 = 28;
 struct Page {
     name: String,
     observed: Option<Observed>,
+    unobserved: Option<Unobserved>,
     authorised: Vec<Authorised>,
     deployments: Vec<Deployed>,
     decisions: Vec<writ_registry::DecisionRow>,
@@ -54,6 +57,14 @@ pub async fn show(
     }
     let page = Page {
         observed: observed(&ask, &name).await?,
+        unobserved: gaps(
+            &ask.app.store,
+            &name,
+            ask.size,
+            ask.now,
+            Limits::of(&ask.app.bundle).every,
+        )
+        .await?,
         authorised: authorised(&ask, &name).await?,
         deployments: deployments(&ask, Some(&name), None, DEPLOYMENTS).await?,
         rematched: rematched(&ask, &name).await?,
@@ -77,6 +88,19 @@ const fn kind(kind: DriftKind) -> &'static str {
         DriftKind::Different => "another digest runs than authorised",
         DriftKind::Missing => "authorised, but does not run",
         DriftKind::Configuration => "its configuration differs",
+        DriftKind::NotCompliant => "authorised, but no longer compliant",
+    }
+}
+
+/// State and word of something that runs or should.
+const fn tagged(state: ComponentState) -> (State, &'static str) {
+    match state {
+        ComponentState::Authorised => (State::Pass, "as authorised"),
+        ComponentState::Unauthorised | ComponentState::Different => (State::Fail, "drift"),
+        ComponentState::NotCompliant => (State::Warned, "no longer compliant"),
+        ComponentState::Missing => (State::Fail, "missing"),
+        ComponentState::Unreachable => (State::Error, "could not be read"),
+        ComponentState::Stale => (State::Expired, "snapshot too old"),
     }
 }
 
@@ -148,7 +172,7 @@ pub fn ticks(from: Timestamp, to: Timestamp, days: i64) -> Vec<(u64, String)> {
 }
 
 impl Page {
-    /// One row per service: what should run, what runs.
+    /// One row for everything that runs or should, and per service that was authorised and never seen.
     fn running(&self, ask: &Ask) -> Table {
         let mut table = Table::new(
             "running",
@@ -156,6 +180,7 @@ impl Page {
             vec![
                 Column::head("Service"),
                 Column::text("State"),
+                Column::text("Where"),
                 Column::text("Authorised digest"),
                 Column::text("Running digest"),
                 Column::number("Replicas"),
@@ -164,56 +189,72 @@ impl Page {
                 Column::text("Last deployment"),
             ],
         );
-        let mut services: BTreeSet<String> = self
-            .authorised
-            .iter()
-            .map(|row| row.service.clone())
-            .collect();
-        let running = |observed: &Observed| -> Vec<String> {
-            observed
-                .running
-                .iter()
-                .map(|one| one.service.clone().unwrap_or_else(|| one.name.clone()))
-                .collect()
+        let short = |digest: Option<Digest>| {
+            digest.map_or_else(Cell::none, |digest| {
+                Cell::html(digest.to_string(), ident::artifact(&digest))
+            })
         };
-        services.extend(self.observed.iter().flat_map(running));
-        for service in &services {
-            let should = self.authorised.iter().find(|row| row.service == *service);
-            let runs = self.observed.as_ref().and_then(|observed| {
-                observed
-                    .running
-                    .iter()
-                    .find(|one| one.service.as_ref() == Some(service) || one.name == *service)
-            });
-            let (state, word) =
-                self.state_of(service, should.and_then(|row| row.artifact), runs.is_some());
-            let short = |digest: Option<Digest>| {
-                digest.map_or_else(Cell::none, |digest| {
-                    Cell::html(digest.to_string(), ident::artifact(&digest))
+        let last = |service: &str| {
+            self.authorised
+                .iter()
+                .find(|row| row.service == service)
+                .and_then(|row| row.deployment.as_ref())
+                .map_or_else(Cell::none, |one| {
+                    Cell::html(
+                        one.at.to_seconds_text(),
+                        html! { (deployed(one).html) " " (time::ago(ask, one.at)) },
+                    )
                 })
+        };
+        let components: &[Component] = self
+            .observed
+            .as_ref()
+            .map_or(&[], |observed| &observed.watch.components);
+        let link =
+            |service: &str| Cell::link(ask, &paths::changes().with("service", service), service);
+        for one in components {
+            let service = one.service.as_deref();
+            let (state, word) = tagged(one.state);
+            table.rows.push(Row::new(vec![
+                service.map_or_else(|| Cell::muted("not known"), link),
+                Cell::html(word, chip::tag(state, word)),
+                Cell::text(&one.name),
+                short(one.authorised),
+                short(one.observed),
+                Cell::number(one.replicas),
+                one.since.map_or_else(Cell::none, |at| Cell::ago(ask, at)),
+                self.matched_again(ask, service.unwrap_or(&one.name), one.observed),
+                service.map_or_else(Cell::none, last),
+            ]));
+        }
+        let seen: BTreeSet<&str> = components
+            .iter()
+            .filter_map(|one| one.service.as_deref())
+            .collect();
+        for row in &self.authorised {
+            if seen.contains(row.service.as_str()) {
+                continue;
+            }
+            let (state, word) = match &self.observed {
+                None => (State::Missing, "not observed"),
+                Some(observed) if observed.is_stale() => (State::Expired, "snapshot too old"),
+                Some(_) => (State::NotApplicable, "not seen"),
             };
             table.rows.push(Row::new(vec![
-                Cell::link(ask, &paths::changes().with("service", service), service),
+                link(&row.service),
                 Cell::html(word, chip::tag(state, word)),
-                short(should.and_then(|row| row.artifact)),
-                short(runs.and_then(|one| one.artifact)),
-                runs.map_or_else(Cell::none, |one| Cell::number(one.replicas)),
-                runs.and_then(|one| one.since)
-                    .map_or_else(Cell::none, |at| Cell::ago(ask, at)),
-                self.matched_again(ask, service, runs.and_then(|one| one.artifact)),
-                should
-                    .and_then(|row| row.deployment.as_ref())
-                    .map_or_else(Cell::none, |one| {
-                        Cell::html(
-                            one.at.to_seconds_text(),
-                            html! { (deployed(one).html) " " (time::ago(ask, one.at)) },
-                        )
-                    }),
+                Cell::none(),
+                short(row.artifact),
+                Cell::none(),
+                Cell::none(),
+                Cell::none(),
+                Cell::none(),
+                last(&row.service),
             ]));
         }
         table.empty = Some(Empty::NotConnected {
             what: "Nothing was authorised, deployed or observed here yet.".to_owned(),
-            command: None,
+            command: Some("writ env snapshot"),
         });
         table
     }
@@ -248,30 +289,6 @@ impl Page {
             " " (ident::evidence(ask, &newest.id)) " " (time::ago(ask, newest.observed_at))
         };
         Cell::html(text.clone(), words)
-    }
-
-    fn state_of(
-        &self,
-        service: &str,
-        authorised: Option<Digest>,
-        runs: bool,
-    ) -> (State, &'static str) {
-        let Some(observed) = &self.observed else {
-            return (State::Missing, "not observed");
-        };
-        if observed.stale {
-            return (State::Expired, "snapshot too old");
-        }
-        let drift = observed
-            .drift
-            .iter()
-            .find(|drift| drift.service.as_deref() == Some(service) || drift.name == service);
-        match (drift, runs, authorised) {
-            (Some(_), ..) => (State::Fail, "drift"),
-            (None, true, Some(_)) => (State::Pass, "as authorised"),
-            (None, true, None) => (State::Missing, "no writ"),
-            (None, false, _) => (State::NotApplicable, "does not run"),
-        }
     }
 
     fn drift(&self, _: &Ask) -> Table {
@@ -347,15 +364,30 @@ impl View for Page {
     fn head(&self, ask: &Ask) -> Head {
         let sub = match &self.observed {
             None => "Nobody has observed what runs here: drift cannot be ruled out.".to_owned(),
-            Some(observed) if observed.stale => format!(
+            Some(observed) if observed.is_stale() => format!(
                 "The snapshot is {} old: drift cannot be ruled out.",
                 ask.now.since(observed.observed_at).human()
             ),
-            Some(observed) => format!(
-                "{} observed, {} from what was authorised.",
-                super::controls::plural(observed.running.len(), "component"),
-                super::controls::plural(observed.drift.len(), "difference")
-            ),
+            Some(observed) => {
+                let unread = observed
+                    .watch
+                    .sources
+                    .iter()
+                    .filter(|one| one.state == SourceState::Unreachable)
+                    .count();
+                let unread = match unread {
+                    0 => String::new(),
+                    count => format!(
+                        " {} could not be read: drift cannot be ruled out there.",
+                        super::controls::plural(count, "source")
+                    ),
+                };
+                format!(
+                    "{} observed, {} from what was authorised.{unread}",
+                    super::controls::plural(observed.watch.components.len(), "component"),
+                    super::controls::plural(observed.drift.len(), "difference")
+                )
+            }
         };
         let mut head = Head::new(Section::Environments, self.name.clone(), sub)
             .below("Environments", paths::environments())
@@ -385,14 +417,21 @@ impl View for Page {
             Figure::new(
                 "As authorised",
                 match &self.observed {
-                    Some(observed) => format!(
-                        "{} of {}",
-                        observed.running.len().saturating_sub(observed.drift.len()),
-                        observed.running.len()
-                    ),
+                    Some(observed) => {
+                        let (good, of) = observed.watch.counted();
+                        format!("{good} of {of}")
+                    }
                     None => "not known".to_owned(),
                 },
                 "components of the newest snapshot",
+            ),
+            Figure::new(
+                "Not observed",
+                match &self.unobserved {
+                    Some(gap) => format!("{} h", gap.hours()),
+                    None => "always".to_owned(),
+                },
+                "of the last seven days: what is short-lived hides there",
             ),
             Figure::new(
                 "Compliant",
@@ -458,6 +497,6 @@ impl View for Page {
     }
 
     fn data(&self) -> Value {
-        json!({"name": self.name, "observed": self.observed, "authorised": self.authorised, "deployments": self.deployments, "decisions": self.decisions, "rematched": self.rematched})
+        json!({"name": self.name, "observed": self.observed, "unobserved": self.unobserved, "authorised": self.authorised, "deployments": self.deployments, "decisions": self.decisions, "rematched": self.rematched})
     }
 }

@@ -64,11 +64,13 @@ pub fn drift(observed: Option<&Observed>) -> Cell {
     match observed {
         None => Cell::html("not observed", chip::tag(State::Missing, "not observed")),
         Some(observed) => {
-            let (state, word) = match observed.state() {
-                State::Pass => (State::Pass, "no drift".to_owned()),
-                State::Fail => (State::Fail, format!("drift: {}", observed.drift.len())),
-                State::Expired => (State::Expired, "snapshot too old".to_owned()),
-                other => (other, "could not be read".to_owned()),
+            let state = observed.state();
+            let word = match state {
+                State::Pass => "no drift".to_owned(),
+                State::Fail => format!("drift: {}", observed.drift.len()),
+                State::Expired => "snapshot too old".to_owned(),
+                State::Missing => "nothing runs".to_owned(),
+                _ => "could not be read".to_owned(),
             };
             Cell::html(word.clone(), chip::tag(state, &word))
         }
@@ -94,7 +96,7 @@ impl Page {
             table.rows.push(Row::new(vec![
                 Cell::link(ask, &paths::environment(&place.name), &place.name),
                 drift(place.observed.as_ref()),
-                place.observed.as_ref().map_or_else(Cell::none, |observed| Cell::number(observed.running.len() as u64)),
+                place.observed.as_ref().map_or_else(Cell::none, |observed| Cell::number(observed.watch.components.len() as u64)),
                 place.observed.as_ref().map_or_else(Cell::none, |observed| Cell::ago(ask, observed.observed_at)),
                 Cell::number(place.decisions as u64),
                 Cell::number(place.blocked as u64),

@@ -140,6 +140,7 @@ impl Provider {
             max_body: MAX_ANSWER,
             rule: AddressRule::default(),
             authorities,
+            unix_socket: None,
         };
         let document = format!(
             "{}/.well-known/openid-configuration",

@@ -125,6 +125,7 @@ pub fn snapshot(
         observed_by: None,
         origin: Origin::Observed,
         producer_class: ProducerClass::CiProtected,
+        compared: None,
     };
     let mut subject = ResourceDescriptor::sha256(
         format!("environment:{environment}"),

@@ -3,6 +3,7 @@
 use serde_json::json;
 use writ_evidence::predicate::{Drift, DriftKind, Running};
 use writ_model::{Digest, EvidenceType, Span, Timestamp};
+use writ_release::observe::{Limits, settle};
 
 use super::super::random::below;
 use super::super::world::{SERVICES, WEEKS};
@@ -104,6 +105,7 @@ impl Teller<'_> {
                     service: Some(service.name.to_owned()),
                     name: format!("{environment}/{}", service.name),
                     artifact: Some(if drifted { other } else { *digest }),
+                    also: Vec::new(),
                     replicas: if environment == "production" { 6 } else { 2 },
                     since: Some(*since),
                 });
@@ -124,6 +126,8 @@ impl Teller<'_> {
             made.push(say::snapshot(environment, running, drift, at)?);
         }
         self.record(at, made).await?;
+        // As the server does with what is handed in.
+        settle(self.store, None, Limits::default()).await?;
         self.beat(week, at).await
     }
 

@@ -101,11 +101,13 @@ async fn from_lists(server: &Server) -> Vec<String> {
     let mut found = vec![
         "/ledger/tile/0/000".to_owned(),
         "/ledger/tile/entries/000".to_owned(),
+        "/api/v1/environments/production/diff".to_owned(),
     ];
     for (list, field) in [
         ("evidence", "id"),
         ("decisions", "id"),
         ("exemptions", "name"),
+        ("environments", "environment"),
         ("controls", "id"),
         ("frameworks", "key"),
     ] {

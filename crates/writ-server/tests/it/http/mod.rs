@@ -5,6 +5,7 @@ mod collect;
 mod decide;
 mod demo;
 mod device;
+mod environments;
 mod guarded;
 mod hooks;
 mod hooks_gate;
