@@ -272,7 +272,9 @@ impl Site {
 
     /// People who load the front until they are told to stop.
     pub fn load(&self) -> Load {
-        Load::start(self.front, self.kind == Kind::Haproxy)
+        // Caddy closes connections while it takes up a change.
+        let haproxy = self.kind == Kind::Haproxy;
+        Load::start(self.front, haproxy, !haproxy)
     }
 
     /// The slots in which something listens.
@@ -370,7 +372,8 @@ pub struct Seen {
 
 impl Load {
     /// Some keep a connection, where the proxy keeps them over a change; one opens one each time.
-    fn start(port: u16, keep: bool) -> Self {
+    /// `again`: a connection that breaks without an answer is tried once more, as HTTP clients do.
+    fn start(port: u16, keep: bool, again: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let people = [keep, keep, false]
@@ -380,17 +383,21 @@ impl Load {
                 std::thread::spawn(move || {
                     let mut kept = None;
                     while !stop.load(Ordering::Relaxed) {
-                        let connection = match kept.take() {
-                            Some(connection) => Ok(connection),
-                            None => Connection::open(port),
-                        };
-                        let got = connection.and_then(|mut connection| {
+                        let mut ask = || {
+                            let mut connection = match kept.take() {
+                                Some(connection) => connection,
+                                None => Connection::open(port)?,
+                            };
                             let got = connection.get("/")?;
                             if keep {
                                 kept = Some(connection);
                             }
                             Ok(got)
-                        });
+                        };
+                        let mut got: Result<(u16, String), String> = ask();
+                        if got.is_err() && again {
+                            got = ask();
+                        }
                         let mut seen = seen.lock().unwrap();
                         match got {
                             Ok((200, version)) => *seen.good.entry(version).or_default() += 1,
