@@ -152,7 +152,7 @@ pub fn book(
                     number: found.len() as u64 + 1,
                     id: item.id,
                     index: item.index,
-                    opening,
+                    opening: *opening,
                     opened_at: item.recorded_at,
                     closed_at: None,
                     review: None,
@@ -313,7 +313,7 @@ pub async fn open(
     }
     let now = store.now();
     let subject = about(&opening.release);
-    let step = BreakGlass::Open(BreakGlassOpening {
+    let step = BreakGlass::Open(Box::new(BreakGlassOpening {
         release: opening.release,
         by: opening.by,
         reason: opening.reason,
@@ -323,7 +323,7 @@ pub async fn open(
         observed_at: now,
         expires_at: Some(now.plus(opening.open_for)),
         review_due_at: now.plus(REVIEW_WITHIN),
-    });
+    }));
     record(store, subject, step).await
 }
 

@@ -243,7 +243,8 @@ pub fn may_grant(
     }
     let lenient = floor.assurance == Assurance::LocalUser;
     let known = |facts: Option<&PrincipalFacts>| facts.is_some_and(|facts| !facts.unresolved);
-    if !lenient && !(known(facts) && known(requester.1)) {
+    let strangers = !known(facts) || !known(requester.1);
+    if !lenient && strangers {
         return Some(Objection::Unresolved);
     }
     for id in controls {

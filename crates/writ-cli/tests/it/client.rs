@@ -511,3 +511,38 @@ fn a_file_that_is_too_large_for_a_request_comes_in_parts() {
     let verified = world.on_server("server", &["verify"]);
     assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
 }
+
+#[test]
+fn exemptions_are_asked_for_here_and_answered_at_the_server() {
+    let world = World::new();
+    assert_eq!(world.writ(&["run"]).code, 0);
+    let ask = ["exempt", "request", "TST-01", "--env", "production"];
+    let asked = world.writ(&[&ask[..], &["--reason", "the suite is being moved"]].concat());
+    assert_eq!(asked.code, 0, "{}", asked.err);
+    assert!(asked.out.starts_with("EX-1"), "{}", asked.out);
+    let place = format!("{}/exemptions/EX-1", world.between.url());
+    assert!(flat(&asked.err).contains(&place), "{}", asked.err);
+    let long = world.writ(&[&ask[..], &["--days", "400", "--reason", "for ever"]].concat());
+    assert_ne!(long.code, 0);
+    assert!(flat(&long.err).contains("at most 30 days"), "{}", long.err);
+    let never = world.writ(&["exempt", "request", "CHG-03", "--reason", "nobody is here"]);
+    assert!(
+        flat(&never.err).contains("cannot be exempted"),
+        "{}",
+        never.err
+    );
+
+    let inbox = world.writ(&["inbox", "-f", "json"]);
+    assert_eq!(inbox.code, 0, "{}", inbox.err);
+    let inbox = inbox.json();
+    assert_eq!(inbox["items"][0]["name"], "EX-1", "{inbox}");
+    assert_eq!(inbox["items"][0]["address"], place);
+    let shown = world.writ(&["exempt", "show", "EX-1", "-f", "json"]);
+    assert_eq!(shown.json()["standing"], "requested", "{}", shown.err);
+    assert_eq!(world.writ(&["exempt", "show", "../EX-1"]).code, 2);
+    for act in ["approve", "reject"] {
+        let refused = world.writ(&[act, "EX-1", "--reason", "fine"]);
+        assert_eq!(refused.code, 4, "{}", refused.err);
+        assert!(flat(&refused.err).contains(&place), "{}", refused.err);
+    }
+}

@@ -13,7 +13,7 @@ use crate::statement::Predicate;
 #[serde(tag = "form", rename_all = "kebab-case")]
 pub enum BreakGlass {
     /// The glass is broken.
-    Open(BreakGlassOpening),
+    Open(Box<BreakGlassOpening>),
     /// It is over before its time.
     Close(BreakGlassClosing),
     /// Somebody else looked at it afterwards.

@@ -16,7 +16,7 @@ pub struct Author {
     pub committer: bool,
     /// Is named as co-author.
     pub co_author: bool,
-    /// Ids of commits that they took part in, the newest first; at most [`MAX_NAMED`].
+    /// Ids of commits that they took part in, the newest first; of many the first ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commits: Vec<String>,
     /// All commits that they took part in.

@@ -1,4 +1,4 @@
-//! What the ledger says of an environment, read for [`drift::compare`], and its answer recorded.
+//! What the ledger says of an environment, read for [`crate::drift::compare`], and its answer recorded.
 //!
 //! The comparison of each newest snapshot is a statement of the store's own: the snapshot again, with
 //! the differences that the store computed and the name of what it compared. The gate judges that one;

@@ -66,7 +66,7 @@ pub async fn run(context: &Context, args: &DeployArgs) -> Result<u8, EdgeError> 
         service,
     };
     match &settings.site {
-        AnySite::Argv(site) => desk.work(site, args).await,
+        AnySite::Argv(site) => desk.work(site.as_ref(), args).await,
         AnySite::BlueGreen(site) => desk.work(site.as_ref(), args).await,
     }
 }

@@ -27,7 +27,7 @@ const CADDY: &str = "http://127.0.0.1:2019";
 /// Where versions run.
 pub enum AnySite {
     /// A program deploys.
-    Argv(ArgvSite),
+    Argv(Box<ArgvSite>),
     /// Two slots behind a proxy.
     BlueGreen(Box<BlueGreen>),
 }
@@ -69,13 +69,13 @@ pub fn read(
         .try_this("deploy = [\"./deploy.sh\", \"{digest}\"]")
         .try_this("[environment.NAME.deploy] driver = \"haproxy\"        docs/deploy.md")),
         Some(Deploy::Argv(start)) => Ok(Settings {
-            site: AnySite::Argv(ArgvSite {
+            site: AnySite::Argv(Box::new(ArgvSite {
                 start: start.clone(),
                 rollback: config.rollback.clone(),
                 health: None,
                 alarm: None,
                 programs: programs(PROGRAM, scrubbed_with_network()),
-            }),
+            })),
             pace: Pace {
                 bake: Span::from_secs(0),
                 ..Pace::default()
@@ -156,13 +156,13 @@ fn of_driver(
         Driver::Argv => {
             let rollback = driver.rollback.as_ref().map(words);
             return Ok(Settings {
-                site: AnySite::Argv(ArgvSite {
+                site: AnySite::Argv(Box::new(ArgvSite {
                     start: words(&driver.start),
                     rollback: rollback.or_else(|| config.rollback.clone()),
                     health,
                     alarm,
                     programs,
-                }),
+                })),
                 pace,
                 limits,
                 strategy: "argv",

@@ -83,14 +83,14 @@ fn meant(context: &Context, named: Option<&Address>) -> Result<Address, EdgeErro
 
 /// Who knows: the server of the repository, else the store here.
 enum Knows {
-    Server(Remote),
+    Server(Box<Remote>),
     Store(std::sync::Arc<writ_registry::Store>, Limits),
 }
 
 async fn source(context: &Context) -> Result<Knows, EdgeError> {
     let repo = Repo::open(context).ok();
     if let Some(remote) = Remote::find(context, repo.as_ref()).await? {
-        return Ok(Knows::Server(remote));
+        return Ok(Knows::Server(Box::new(remote)));
     }
     let limits = Limits::of(&store::bundle(context)?);
     Ok(Knows::Store(store::open_read_only(context).await?, limits))

@@ -81,7 +81,7 @@ pub(super) async fn run(context: &Context, args: &SnapshotArgs) -> Result<u8, Ed
     let knows = match (&handed, door) {
         (Handed::Recorded, Door::Store(store)) => Knows::Store(store, limits),
         (Handed::Delivered(_), _) => match Remote::find(context, repo.as_ref()).await? {
-            Some(remote) => Knows::Server(remote),
+            Some(remote) => Knows::Server(Box::new(remote)),
             None => return Ok(WAITS),
         },
         // It waits: nobody has compared it yet.

@@ -158,7 +158,11 @@ pub fn break_glass(
         expires_at: None,
         review_due_at: at.plus(Span::from_secs(24 * 3_600)),
     };
-    made(vec![about_image(change)], BreakGlass::Open(opening), 0)
+    made(
+        vec![about_image(change)],
+        BreakGlass::Open(Box::new(opening)),
+        0,
+    )
 }
 
 /// Somebody else looks at the emergency afterwards.
