@@ -122,6 +122,7 @@ pub async fn fill(now: Timestamp, weeks: u32) -> Result<Demo, DemoError> {
     let bundle = Arc::new(bundle()?);
     let world = World::new(&store, now).await?;
     evaluate::adopt(&store, &bundle, clock.now()).await?;
+    world.introduce(&store).await?;
     story::tell(&store, &bundle, &clock, &world, weeks).await?;
     clock.go_live();
     let entries = store.head(None).await?.size;

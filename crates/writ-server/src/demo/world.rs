@@ -1,7 +1,10 @@
 //! The people, services, dependencies and weaknesses of the story. All invented.
 
+use writ_evidence::predicate::Actor;
 use writ_gate::PrincipalFacts;
-use writ_model::{Digest, PrincipalId, Role, Span, Subject, Timestamp};
+use writ_model::{Assurance, Digest, Grant, PrincipalId, Role, Span, Subject, Timestamp};
+use writ_registry::directory::RoleChange;
+use writ_registry::directory::identity::{BindingChange, Owner};
 use writ_registry::{RegistryError, Store};
 
 use super::random::{below, chance, object_id};
@@ -267,6 +270,39 @@ impl World {
                 (id.clone(), facts)
             })
             .collect()
+    }
+
+    /// Records whose the accounts are and which role everybody holds, before anything else happens.
+    pub async fn introduce(&self, store: &Store) -> Result<(), RegistryError> {
+        let by = self.compliance();
+        let everybody = || self.people.iter().zip(PEOPLE);
+        let changes = everybody()
+            .map(|(id, (_, role))| BindingChange::Account {
+                account: id.clone(),
+                owner: Some(Owner {
+                    id: id.clone(),
+                    machine: role == Role::Service,
+                }),
+            })
+            .collect();
+        let actor = Actor {
+            principal: by.clone(),
+            role: None,
+            assurance: Assurance::Totp,
+            assertion: None,
+        };
+        store.propose_bindings(changes, &actor).await?;
+        for (id, (_, role)) in everybody() {
+            let change = RoleChange {
+                principal: id,
+                grant: Grant::everywhere(role),
+                granted: true,
+                by: &by,
+                bootstrap: true,
+            };
+            store.change_role(&change).await?;
+        }
+        Ok(())
     }
 
     /// The changes of a week.
