@@ -53,11 +53,15 @@ pub use index::lists::{
     WritRow,
 };
 pub use index::query::{MAX_PAGE, Page, Query};
-pub use index::tracked::{FindingAges, FindingCursor, FindingGroup, FindingsFilter, Standing};
+pub use index::tracked::{
+    FindingAges, FindingCursor, FindingGroup, FindingGroups, FindingsByAge, FindingsFilter,
+    Standing,
+};
 pub use index::views::{
     ApprovalRow, COUNT_LIMIT, ChangeRow, CheckState, DecisionStates, EventQuery, Listed, MAX_ROWS,
     ServiceRow, Total,
 };
+pub use index::windows::LOOKED;
 pub use index::words::{Found, Search};
 pub use item::item_from_statement;
 pub use keep::{Periods, Retention};

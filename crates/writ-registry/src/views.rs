@@ -6,7 +6,7 @@ use writ_model::{LedgerHead, Timestamp};
 use crate::error::Result;
 use crate::index::lists::{RunRow, TrackedFinding, WritRow};
 use crate::index::query::Query;
-use crate::index::tracked::{FindingAges, FindingCursor, FindingGroup, FindingsFilter};
+use crate::index::tracked::{FindingCursor, FindingGroups, FindingsByAge, FindingsFilter};
 use crate::index::views::{
     ApprovalRow, ChangeRow, DecisionStates, EventQuery, Listed, ServiceRow, Total,
 };
@@ -204,7 +204,7 @@ impl Store {
     ///
     /// # Errors
     /// The index cannot be read.
-    pub async fn finding_groups(&self, filter: &FindingsFilter) -> Result<Vec<FindingGroup>> {
+    pub async fn finding_groups(&self, filter: &FindingsFilter) -> Result<FindingGroups> {
         self.index().await?.finding_groups(filter).await
     }
 
@@ -217,7 +217,7 @@ impl Store {
         &self,
         filter: &FindingsFilter,
         since: &[Timestamp],
-    ) -> Result<Vec<FindingAges>> {
+    ) -> Result<FindingsByAge> {
         self.index().await?.finding_ages(filter, since).await
     }
 }

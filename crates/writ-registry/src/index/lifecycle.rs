@@ -64,7 +64,8 @@ impl Seen {
             severity: finding.severity as i64,
             category,
             rule: cut(&finding.rule),
-            name: cut(finding.name()),
+            // Names are counted under what the database keeps.
+            name: cut(finding.name()).replace('\0', "\u{fffd}"),
             title: cut(&finding.title),
             place: cut(&place(&finding.location)),
             fixable: finding.has_fix(),

@@ -241,7 +241,7 @@ impl Index {
     pub(crate) async fn findings(&self, query: &FindingsQuery) -> Result<Vec<TrackedFinding>> {
         let mut text = "SELECT service, evidence_type, tool, scope, fingerprint, state, first_seen, COALESCE(last_seen, last_observed),
             fixed_at, reopened, reopened_at, severity, category, rule, name, title, place, fixable, suppressed
-            FROM findings JOIN streams ON streams.id = findings.stream WHERE 1 = 1".to_owned();
+            FROM streams CROSS JOIN findings WHERE findings.stream = streams.id".to_owned();
         let mut values = Vec::new();
         if let Some(service) = &query.service {
             values.push(service.clone());
@@ -392,8 +392,7 @@ impl Index {
             evidence: one("SELECT COUNT(*) FROM evidence").await?,
             services: one("SELECT COUNT(DISTINCT service) FROM evidence").await?,
             open_findings: one(
-                "SELECT COUNT(*) FROM (SELECT DISTINCT service, fingerprint FROM findings
-                   JOIN streams ON streams.id = findings.stream WHERE state = 'open') AS open_ones",
+                "SELECT CAST(COALESCE(SUM(findings), 0) AS BIGINT) FROM finding_days WHERE service = '' AND standing = 1",
             )
             .await?,
             runs: one("SELECT COUNT(*) FROM runs").await?,

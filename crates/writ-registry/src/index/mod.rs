@@ -16,9 +16,11 @@ mod plans;
 mod project;
 pub(crate) mod query;
 mod schema;
+mod stock;
 mod streams;
 pub(crate) mod tracked;
 pub(crate) mod views;
+pub(crate) mod windows;
 pub(crate) mod words;
 
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use writ_model::{Digest, EvidenceItem, Origin, PrincipalId, Timestamp};
 
 use super::batch::Batch;
 use super::changes::apply_change;
+use super::stock::Stock;
 use super::streams::{FindingsSource, apply_scan, signed};
 use super::words;
 use crate::db::{Conn, Value, sql};
@@ -118,6 +119,7 @@ pub(super) async fn apply_all(
     optimistic: bool,
 ) -> sqlx::Result<()> {
     let mut rest = entries;
+    let mut stock = Stock::default();
     while !rest.is_empty() {
         // Exemptions read what the entries before them wrote: they begin a part of their own.
         let end = rest
@@ -126,14 +128,15 @@ pub(super) async fn apply_all(
             .position(Recorded::is_exemption)
             .map_or(rest.len(), |at| at + 1);
         let (part, after) = rest.split_at(end);
-        apply_part(connection, part, source, optimistic).await?;
+        apply_part(connection, &mut stock, part, source, optimistic).await?;
         rest = after;
     }
-    Ok(())
+    stock.write(connection).await
 }
 
 async fn apply_part(
     connection: &mut Conn<'_>,
+    stock: &mut Stock,
     entries: &[Recorded],
     source: &(dyn FindingsSource + Sync),
     optimistic: bool,
@@ -156,13 +159,14 @@ async fn apply_part(
             batch.problem([index.into(), reason.into()]);
             continue;
         }
-        apply_one(connection, &mut batch, projected, source).await?;
+        apply_one(connection, stock, &mut batch, projected, source).await?;
     }
     batch.write(connection).await
 }
 
 async fn apply_one<'q>(
     connection: &mut Conn<'_>,
+    stock: &mut Stock,
     batch: &mut Batch<'q>,
     projected: &'q Projected,
     source: &(dyn FindingsSource + Sync),
@@ -188,7 +192,7 @@ async fn apply_one<'q>(
         batch.cache([key.into(), index.into()]);
     }
     if projected.scan
-        && let Some(reason) = apply_scan(connection, &projected.item, source).await?
+        && let Some(reason) = apply_scan(connection, stock, &projected.item, source).await?
     {
         batch.problem([index.into(), reason.into()]);
     }

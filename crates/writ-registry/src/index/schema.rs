@@ -8,7 +8,7 @@
 use crate::db::Conn;
 
 /// Version of the tables and of the projection that fills them.
-pub(crate) const VERSION: &str = "4";
+pub(crate) const VERSION: &str = "5";
 
 /// What makes the tables of an empty index, with what filling them needs.
 pub(crate) fn tables(connection: &Conn<'_>) -> String {
@@ -56,6 +56,8 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("blobs", "digest, idx, role"),
     ("streams", "id"),
     ("findings", "stream, fingerprint"),
+    ("finding_days", "service, standing, severity, day, fixable"),
+    ("finding_names", "name"),
     ("exemptions", "number"),
     ("approvals", "idx"),
     ("decisions", "idx"),
@@ -115,6 +117,7 @@ const TABLES_TEXT: &[&str] = &[
         last_index BIGINT NOT NULL,
         last_observed BIGINT NOT NULL,
         last_findings {text} NOT NULL,
+        changed_index BIGINT NOT NULL,
         scans BIGINT NOT NULL)",
     "CREATE UNIQUE INDEX streams_key ON streams (service, evidence_type, tool, scope)",
     "CREATE TABLE findings (
@@ -137,7 +140,35 @@ const TABLES_TEXT: &[&str] = &[
         fixable BIGINT NOT NULL,
         suppressed BIGINT NOT NULL,
         content BIGINT NOT NULL,
+        voice BIGINT NOT NULL,
+        leads BIGINT NOT NULL,
         PRIMARY KEY (stream, fingerprint))",
+    // Asked while findings change. All keys of findings begin with what a scan has in common: its rows lie
+    // together, and millions of rows of other scans are left alone.
+    "CREATE INDEX findings_name ON findings (stream, name, voice)",
+    "CREATE TABLE finding_days (
+        service {text} NOT NULL,
+        standing BIGINT NOT NULL,
+        severity BIGINT NOT NULL,
+        day BIGINT NOT NULL,
+        fixable BIGINT NOT NULL,
+        findings BIGINT NOT NULL,
+        PRIMARY KEY (service, standing, severity, day, fixable))",
+    "CREATE TABLE finding_names (
+        name {text} NOT NULL PRIMARY KEY,
+        first_seen BIGINT NOT NULL,
+        category {text} NOT NULL,
+        title {text} NOT NULL,
+        unknown BIGINT NOT NULL,
+        info BIGINT NOT NULL,
+        low BIGINT NOT NULL,
+        medium BIGINT NOT NULL,
+        high BIGINT NOT NULL,
+        critical BIGINT NOT NULL,
+        severity BIGINT NOT NULL,
+        services BIGINT NOT NULL,
+        findings BIGINT NOT NULL,
+        fixable BIGINT NOT NULL)",
     "CREATE TABLE exemptions (
         number {key},
         id {text} NOT NULL,
@@ -223,8 +254,10 @@ const INDEXES: &[&str] = &[
     "CREATE INDEX evidence_kind ON evidence (evidence_type, idx)",
     "CREATE INDEX evidence_environment ON evidence (environment, idx) WHERE environment IS NOT NULL",
     "CREATE INDEX subjects_value ON subjects (value, idx)",
-    "CREATE INDEX findings_fingerprint ON findings (fingerprint, stream)",
-    "CREATE INDEX findings_open ON findings (state, severity DESC, first_seen, fingerprint, stream)",
+    "CREATE INDEX streams_changed ON streams (changed_index)",
+    "CREATE INDEX findings_order ON findings (voice, severity, first_seen, fingerprint, stream)",
+    "CREATE INDEX findings_stream ON findings (stream, voice, severity, first_seen, fingerprint)",
+    "CREATE INDEX finding_names_order ON finding_names (severity DESC, services DESC, findings DESC, name) WHERE findings > 0",
     "CREATE INDEX exemptions_service ON exemptions (service, number)",
     "CREATE INDEX approvals_service ON approvals (service, idx)",
     "CREATE INDEX decisions_service ON decisions (service, environment, idx)",

@@ -26,15 +26,23 @@ pub const MAX_ROWS: usize = 1_000;
 pub struct Total {
     /// Rows counted.
     pub count: u64,
-    /// Whether there are more than were counted.
+    /// Whether there are, or may be, more than were counted.
     pub more: bool,
+    /// Where what is asked for is in no index: how many rows were looked through, in the order of the
+    /// list. `count` of them match; the parts of the list go on to the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked: Option<u64>,
 }
 
 impl Total {
     /// Exactly so many.
     #[must_use]
     pub const fn exactly(count: u64) -> Self {
-        Self { count, more: false }
+        Self {
+            count,
+            more: false,
+            looked: None,
+        }
     }
 }
 
@@ -47,6 +55,8 @@ pub struct Listed<T, C = u64> {
     pub next: Option<C>,
     /// Rows of all parts.
     pub total: Total,
+    /// The ledger size of which this is true, where that is newer than the one asked for.
+    pub as_of: Option<u64>,
 }
 
 /// Which runs, decisions, writs or approvals to list. What is `None` does not restrict.
@@ -275,7 +285,12 @@ impl Index {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(index);
-        Ok(Listed { items, next, total })
+        Ok(Listed {
+            items,
+            next,
+            total,
+            as_of: None,
+        })
     }
 
     /// Counts rows up to [`COUNT_LIMIT`].
@@ -303,6 +318,7 @@ impl Index {
         Ok(Total {
             count: count.min(COUNT_LIMIT),
             more: count > COUNT_LIMIT,
+            looked: None,
         })
     }
 
@@ -478,7 +494,12 @@ impl Index {
             .last()
             .filter(|_| found.len() > limit)
             .map(|change| change.index);
-        Ok(Listed { items, next, total })
+        Ok(Listed {
+            items,
+            next,
+            total,
+            as_of: None,
+        })
     }
 
     /// One change.

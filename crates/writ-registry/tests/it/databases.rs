@@ -19,7 +19,8 @@ use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
 use crate::{
-    exemptions, hooks, keep, keys_trouble, people, recording, repeated, roster, tokens, views,
+    exemptions, hooks, keep, keys_trouble, people, recording, repeated, roster, stock, tokens,
+    views,
 };
 
 /// Everything that asks or fills a database, once.
@@ -29,6 +30,7 @@ async fn everything(make: impl AsyncFn() -> Place) {
     recording::a_deleted_index_comes_back_the_same(make().await).await;
     exemptions::a_second_person_grants_and_the_rules_read_it(make().await).await;
     views::all(&make).await;
+    stock::what_no_index_knows_is_looked_for_in_parts(make().await).await;
     repeated::one_of_several_does_what_is_due(make().await).await;
     people::accounts_sessions_and_codes(make().await).await;
     tokens::a_token_is_kept_by_its_hash_and_comes_back_with_a_backup(make().await).await;

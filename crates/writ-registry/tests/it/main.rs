@@ -25,6 +25,7 @@ mod shared;
 mod spool;
 mod spool_archive;
 mod standing;
+mod stock;
 mod tampering;
 mod tokens;
 mod views;

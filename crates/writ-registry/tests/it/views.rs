@@ -322,7 +322,8 @@ async fn findings_are_counted_once_per_service_and_as_of_a_size(place: Place) {
     let groups = store
         .finding_groups(&FindingsFilter::default())
         .await
-        .unwrap();
+        .unwrap()
+        .items;
     assert_eq!(
         (
             groups[0].name.as_str(),
@@ -331,11 +332,13 @@ async fn findings_are_counted_once_per_service_and_as_of_a_size(place: Place) {
         ),
         ("x", 2, 2)
     );
-    let since = [Timestamp::from_micros(START + 1)];
+    // The day counts.
+    let since = [Timestamp::from_micros(START + 86_400_000_000)];
     let ages = store
         .finding_ages(&FindingsFilter::default(), &since)
         .await
-        .unwrap();
+        .unwrap()
+        .rows;
     assert_eq!(ages.len(), 2);
     assert_eq!(
         (ages[0].severity, ages[0].counts.clone()),

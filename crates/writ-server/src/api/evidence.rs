@@ -120,6 +120,7 @@ pub async fn listed(
         items: page.items,
         next: page.next,
         total,
+        as_of: None,
     })
 }
 

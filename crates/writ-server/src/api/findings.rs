@@ -58,8 +58,10 @@ impl FindingsQuery {
             seen_from: self.seen_from,
             seen_before: self.seen_before,
             below: Some(ask.size),
+            newest: ask.at.is_none(),
             after: cursor::read(self.after.as_deref())?,
             limit: rows,
+            ..FindingsFilter::default()
         })
     }
 }

@@ -52,6 +52,9 @@ pub struct Part<T> {
     pub total: Total,
     /// The ledger below which everything was read.
     pub ledger: LedgerCited,
+    /// The size of which the rows are true where findings changed after the newest signed head: they are as they are now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<u64>,
 }
 
 impl<T> Part<T> {
@@ -64,6 +67,7 @@ impl<T> Part<T> {
             next: listed.next.as_ref().map(cursor::write),
             items: listed.items,
             total: listed.total,
+            as_of: listed.as_of,
             ledger: ledger(ask).await?,
         })
     }
@@ -77,6 +81,7 @@ impl<T> Part<T> {
             next: None,
             total: Total::exactly(items.len() as u64),
             items,
+            as_of: None,
             ledger: ledger(ask).await?,
         })
     }

@@ -129,12 +129,14 @@ async fn checks(app: &App, registry: &mut Registry, size: u64) -> Result<(), Pro
 async fn findings(app: &App, registry: &mut Registry, size: u64) -> Result<(), Problem> {
     let filter = FindingsFilter {
         below: Some(size),
+        newest: true,
         ..FindingsFilter::default()
     };
     let ages = app.store.finding_ages(&filter, &[]).await?;
     let open = Family::<Level, Gauge>::default();
     for severity in Severity::DESCENDING {
         let count = ages
+            .rows
             .iter()
             .filter(|row| row.severity == severity)
             .flat_map(|row| &row.counts)

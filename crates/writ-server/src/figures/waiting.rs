@@ -21,6 +21,8 @@ pub struct Waiting {
     pub drift: u64,
     /// Open findings of high or critical severity.
     pub severe: u64,
+    /// There may be more of them: only so many were looked at for a time in the past.
+    pub severe_more: bool,
     /// Exemptions without an answer.
     pub requested: u64,
     /// Entries of the ledger that cannot be used.
@@ -73,12 +75,12 @@ impl Waiting {
             .findings_listed(&FindingsFilter {
                 severities: vec![Severity::Critical, Severity::High],
                 below: Some(ask.size),
+                newest: ask.at.is_none(),
                 limit: 1,
                 ..FindingsFilter::default()
             })
             .await?
-            .total
-            .count;
+            .total;
         let requested = exemption::all(ask, None)
             .await?
             .iter()
@@ -87,7 +89,8 @@ impl Waiting {
         Ok(Self {
             blocked: blocked as u64,
             drift,
-            severe,
+            severe: severe.count,
+            severe_more: severe.more,
             requested: requested as u64,
             problems: store.problems(1_000).await?.len() as u64,
         })

@@ -77,6 +77,7 @@ pub async fn load(ask: &Ask, query: EventQuery) -> Result<Listed<Change>, Proble
         items,
         next: listed.next,
         total: listed.total,
+        as_of: listed.as_of,
     })
 }
 

@@ -3,9 +3,10 @@
 use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::{Value, json};
-use writ_model::{EvidenceType, Severity, Span, State, Timestamp};
+use writ_model::{EvidenceType, Severity, State, Timestamp};
 use writ_registry::{
-    FindingAges, FindingCursor, FindingGroup, FindingsFilter, Listed, Standing, TrackedFinding,
+    FindingAges, FindingCursor, FindingGroups, FindingsByAge, FindingsFilter, Listed, Standing,
+    Total, TrackedFinding,
 };
 use writ_render::text::number;
 
@@ -58,12 +59,15 @@ const AGE_WORDS: [&str; 4] = ["0-7", "8-30", "31-90", "90+"];
 
 struct Page {
     part: Listed<TrackedFinding, FindingCursor>,
-    groups: Option<Vec<FindingGroup>>,
-    ages: Vec<FindingAges>,
+    groups: Option<FindingGroups>,
+    ages: FindingsByAge,
     exempt: Vec<(String, String)>,
     standing: Standing,
     filtered: bool,
 }
+
+/// Findings that a file looks at for what no index knows.
+const LOOKED: u64 = 1_000_000;
 
 /// Shows the page.
 ///
@@ -85,6 +89,10 @@ pub async fn show(ask: Ask, Query(query): Query<FindingsQuery>) -> Result<Respon
         seen_from,
         seen_before,
         below: Some(ask.size),
+        // A file says which ledger it was taken from: it is as it was at exactly that size.
+        newest: ask.at.is_none() && ask.form == Form::Html,
+        looked: if ask.form == Form::Html { 0 } else { LOOKED },
+        uncounted: false,
         after: cursor::read(query.after.as_deref())?,
         limit: query.rows(ask.rows_for(ROWS).min(1_000), 1_000),
     };
@@ -96,6 +104,7 @@ pub async fn show(ask: Ask, Query(query): Query<FindingsQuery>) -> Result<Respon
         let more = store
             .findings_listed(&FindingsFilter {
                 after: Some(next),
+                uncounted: true,
                 ..filter.clone()
             })
             .await?;
@@ -118,9 +127,11 @@ pub async fn show(ask: Ask, Query(query): Query<FindingsQuery>) -> Result<Respon
         standing: filter.standing,
         service: filter.service.clone(),
         below: filter.below,
+        newest: filter.newest,
+        looked: filter.looked,
         ..FindingsFilter::default()
     };
-    let since = AGES.map(|days| ask.now.plus(Span::from_secs(-days * 86_400)));
+    let since = AGES.map(|days| days_before(ask.now, days));
     let filtered = !query.severity.is_empty()
         || query.category.is_some()
         || query.r#type.is_some()
@@ -141,12 +152,18 @@ pub async fn show(ask: Ask, Query(query): Query<FindingsQuery>) -> Result<Respon
     respond(&ask, &page).await
 }
 
+/// The beginning of the day (UTC) so many days ago.
+fn days_before(now: Timestamp, days: i64) -> Timestamp {
+    const DAY: i64 = 86_400_000_000;
+    Timestamp::from_micros((now.micros().div_euclid(DAY) - days) * DAY)
+}
+
 /// The instants of an age word.
 fn age(
     word: Option<&str>,
     now: Timestamp,
 ) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
-    let before = |days: i64| Some(now.plus(Span::from_secs(-days * 86_400)));
+    let before = |days: i64| Some(days_before(now, days));
     match word {
         None => Ok((None, None)),
         Some("0-7") => Ok((before(7), None)),
@@ -220,15 +237,26 @@ impl Page {
     }
 
     fn figures(&self, ask: &Ask) -> Vec<Figure> {
-        let total: u64 = self.ages.iter().flat_map(|row| &row.counts).sum();
+        let total: u64 = self.ages.rows.iter().flat_map(|row| &row.counts).sum();
+        // Of a state in the past only so many are looked at.
+        let number = |count: u64| match self.ages.looked {
+            Some(_) => format!("at least {}", number(count)),
+            None => number(count),
+        };
         let of = |severity: Severity| {
             self.ages
+                .rows
                 .iter()
                 .filter(|row| row.severity == severity)
                 .flat_map(|row| &row.counts)
                 .sum::<u64>()
         };
-        let old: u64 = self.ages.iter().filter_map(|row| row.counts.last()).sum();
+        let old: u64 = self
+            .ages
+            .rows
+            .iter()
+            .filter_map(|row| row.counts.last())
+            .sum();
         let word = match self.standing {
             Standing::Open => "Open",
             Standing::Fixed => "Fixed",
@@ -299,10 +327,13 @@ impl Page {
         table
     }
 
-    fn groups_table(&self, ask: &Ask, groups: &[FindingGroup]) -> Table {
+    fn groups_table(&self, ask: &Ask, groups: &FindingGroups) -> Table {
         let mut table = Table::new(
             "names",
-            "Findings by public name, the most severe and widest spread first",
+            format!(
+                "Findings by public name, the most severe and widest spread first{}",
+                looked(groups.looked)
+            ),
             vec![
                 Column::text("Severity"),
                 Column::head("Name"),
@@ -314,7 +345,7 @@ impl Page {
                 Column::narrow("First seen"),
             ],
         );
-        for group in groups {
+        for group in &groups.items {
             table.rows.push(Row::new(vec![
                 Cell::html(group.severity.word(), chip::severity(group.severity)),
                 Cell::link(
@@ -374,8 +405,12 @@ impl Page {
                 .map(|word| Column::number(format!("{word} days"))),
         );
         columns.push(Column::number("All"));
-        let mut table = Table::new("ages", "Findings by severity and age", columns);
-        for row in &self.ages {
+        let mut table = Table::new(
+            "ages",
+            format!("Findings by severity and age{}", looked(self.ages.looked)),
+            columns,
+        );
+        for row in &self.ages.rows {
             let mut cells = vec![Cell::html(
                 row.severity.word(),
                 chip::severity(row.severity),
@@ -386,6 +421,26 @@ impl Page {
         }
         table
     }
+}
+
+/// How many names there are.
+fn names(groups: &FindingGroups) -> Total {
+    let count = groups.items.len();
+    Total {
+        count: count as u64,
+        more: count >= writ_registry::MAX_ROWS || groups.looked.is_some(),
+        looked: groups.looked,
+    }
+}
+
+/// What a caption says where not all findings were looked at.
+fn looked(looked: Option<u64>) -> String {
+    looked.map_or(String::new(), |looked| {
+        format!(
+            "; of the {} most severe and oldest that were looked at",
+            number(looked)
+        )
+    })
 }
 
 /// Whether a finding was open as of the request's ledger size.
@@ -471,6 +526,12 @@ impl View for Page {
                 super::controls::plural(came_back, "finding")
             ));
         }
+        if let Some(size) = self.part.as_of {
+            sub.push_str(&format!(
+                " Findings changed after the newest signed head: these are as of {} entries.",
+                number(size)
+            ));
+        }
         Head::new(Section::Findings, "Findings", sub).scoped()
     }
 
@@ -480,14 +541,14 @@ impl View for Page {
             (strip(&self.figures(ask)))
             details.chart-box open {
                 summary { "Age" }
-                div.beside { (ages_chart(&self.ages)) (self.ages_table().html()) }
+                div.beside { (ages_chart(&self.ages.rows)) (self.ages_table().html()) }
             }
             (filters(ask, &self.fields()))
             div id="list" {
                 @match &self.groups {
                     Some(groups) => {
                         (self.groups_table(ask, groups).html())
-                        (pager(ask, groups.len(), writ_registry::Total::exactly(groups.len() as u64), None))
+                        (pager(ask, groups.items.len(), names(groups), None))
                     }
                     None => {
                         (self.table(ask).html())
@@ -511,8 +572,9 @@ impl View for Page {
             "items": self.part.items,
             "total": self.part.total,
             "next": self.part.next.as_ref().map(cursor::write),
-            "names": self.groups,
-            "ages": {"bounds": AGE_WORDS, "rows": self.ages},
+            "names": self.groups.as_ref().map(|groups| &groups.items),
+            "namesLooked": self.groups.as_ref().and_then(|groups| groups.looked),
+            "ages": {"bounds": AGE_WORDS, "rows": self.ages.rows, "looked": self.ages.looked},
         })
     }
 

@@ -274,7 +274,11 @@ impl Page {
             Figure::new(
                 "High or critical",
                 number(self.waiting.severe),
-                "findings open",
+                if self.waiting.severe_more {
+                    "findings open, or more"
+                } else {
+                    "findings open"
+                },
             )
             .to(ask.href(
                 &paths::findings()

@@ -225,14 +225,19 @@ async fn findings(ask: &Ask, text: &str, hits: &mut Vec<Hit>) -> Result<(), Prob
             standing: Standing::All,
             name: Some(text.to_owned()),
             below: Some(ask.size),
+            newest: ask.at.is_none(),
             limit: HITS,
             ..FindingsFilter::default()
         })
         .await?;
-    for group in listed {
+    let at_least = match listed.looked {
+        Some(_) => "at least ",
+        None => "",
+    };
+    for group in listed.items {
         hits.push(Hit {
             kind: "finding",
-            about: format!("{} in {} services", group.title, group.services),
+            about: format!("{} in {at_least}{} services", group.title, group.services),
             path: paths::findings()
                 .with("name", &group.name)
                 .with("state", "all"),

@@ -148,10 +148,13 @@ pub fn clear(ask: &Ask, fields: &[Field]) -> String {
 #[must_use]
 pub fn pager(ask: &Ask, shown: usize, total: writ_registry::Total, next: Option<&str>) -> Markup {
     let count = writ_render::text::number(total.count);
-    let of = if total.more {
-        format!("more than {count}")
-    } else {
-        count
+    let of = match (total.looked, total.more) {
+        (Some(looked), _) => format!(
+            "{count} found in the first {} that were looked through",
+            writ_render::text::number(looked)
+        ),
+        (None, true) => format!("more than {count}"),
+        (None, false) => count,
     };
     html! {
         p.pager {

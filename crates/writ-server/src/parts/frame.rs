@@ -250,7 +250,7 @@ fn rail(ask: &Ask, here: Section, waiting: &Waiting) -> Markup {
             (entry(Section::Runs, "Runs", paths::runs(), 0, ""))
             (entry(Section::Environments, "Environments", paths::environments(), waiting.drift, "with drift"))
             h2 { "Decide" }
-            (entry(Section::Findings, "Findings", paths::findings(), waiting.severe, "open, high or critical"))
+            (entry(Section::Findings, "Findings", paths::findings(), waiting.severe, if waiting.severe_more { "open, high or critical, or more" } else { "open, high or critical" }))
             (entry(Section::Exemptions, "Exemptions", paths::exemptions(), waiting.requested, "waiting for an answer"))
             h2 { "Prove" }
             (entry(Section::Controls, "Controls", paths::controls(), 0, ""))
