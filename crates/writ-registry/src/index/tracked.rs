@@ -354,7 +354,7 @@ impl Index {
                     .window(&windows, (query, severity), None, Some(&mut left))
                     .await?;
                 let columns = ages(&days, DAY, "first_seen", "1");
-                let text = window.all(&windows, &format!("{severity}{columns}"));
+                let text = window.all(&windows, &format!("CAST({severity} AS BIGINT){columns}"));
                 read.extend(self.fetch(text, windows.values.clone()).await?);
                 if window.end.is_some() {
                     looked = Some(query.looks_at());
