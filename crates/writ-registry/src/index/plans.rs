@@ -43,11 +43,20 @@ async fn plans<T>(index: &Index, call: impl Future<Output = Result<T>>) -> Vec<S
     plans
 }
 
+/// What of a plan reads tables without a bound: what is counted, and each part of a list, was cut to a size
+/// before; streams are few, and each is asked by an index.
+fn reads(plan: &str) -> String {
+    let bounded = ["SCAN counted", "SCAN streams", "SCAN part_"];
+    plan.lines()
+        .filter(|line| !bounded.iter().any(|bounded| line.starts_with(bounded)))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// Every question of the call goes down an index, and none sorts.
 async fn by_index<T>(index: &Index, call: impl Future<Output = Result<T>>) {
     for plan in plans(index, call).await {
-        // What is counted was cut to a size before; streams are few, and each is asked by an index.
-        let read = plan.replace("SCAN counted", "").replace("SCAN streams", "");
+        let read = reads(&plan);
         assert!(read.contains("SEARCH "), "{plan}");
         assert!(!read.contains("SCAN "), "{plan}");
         assert!(!read.contains("TEMP B-TREE"), "{plan}");
@@ -199,8 +208,7 @@ async fn pages_of_findings() {
         },
     ] {
         for plan in plans(&index, index.findings_listed(&filter)).await {
-            let read = plan.replace("SCAN counted", "").replace("SCAN streams", "");
-            assert!(!read.contains("SCAN "), "{plan}");
+            assert!(!reads(&plan).contains("SCAN "), "{plan}");
             let by = [
                 "findings_name (stream=? AND name=?",
                 "(stream=? AND fingerprint>?",
