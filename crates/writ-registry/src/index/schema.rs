@@ -8,7 +8,7 @@
 use crate::db::Conn;
 
 /// Version of the tables and of the projection that fills them.
-pub(crate) const VERSION: &str = "5";
+pub(crate) const VERSION: &str = "6";
 
 /// What makes the tables of an empty index, with what filling them needs.
 pub(crate) fn tables(connection: &Conn<'_>) -> String {
