@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use writ_model::{Severity, Span};
 use writ_registry::{FindingsFilter, Standing, Store, StoreOptions};
 
-mod scans;
-
-use scans::Outcome;
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Prints how long a question takes.
 async fn time<T>(

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use writ_model::{Digest, Finding};
 use writ_registry::{FindingsQuery, NewRecord, Store, StoreOptions, findings};
@@ -104,6 +105,19 @@ async fn main() -> Outcome<()> {
             .await?;
     }
     watch.report("record, one by one", single, "entries");
+
+    let many = 4_000;
+    let records: Vec<NewRecord> = (0..many)
+        .map(|number| scan(&store, "billing", &[], &format!("of many {number}")))
+        .collect::<Outcome<_>>()?;
+    let watch = Watch::start();
+    let store_ref = &store;
+    futures_util::stream::iter(records)
+        .map(|record| store_ref.record(record))
+        .buffer_unordered(64)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    watch.report("record, 64 at once", many, "entries");
 
     let watch = Watch::start();
     let open = store.open_findings(&FindingsQuery::default()).await?.len();

@@ -117,6 +117,7 @@ impl Store {
             reached: AtomicU64::new(0),
             ops,
             door,
+            queue: crate::record::Queue::default(),
         };
         match (rebuild, store.options.read_only) {
             // What cannot be written is computed in memory.

@@ -4,10 +4,10 @@
 //! most bytes in the locker that nothing refers to. After it a crash loses nothing: the index
 //! takes up from its position at the next opening.
 
+mod pass;
 mod prepare;
 mod shape;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,9 +19,10 @@ use writ_model::{Digest, EvidenceId, Span, Timestamp};
 use crate::error::{RegistryError, Result};
 use crate::fault;
 use crate::keep::Binding;
-use crate::log::{NewEntry, entry_key};
+
 use crate::store::Store;
 
+pub(crate) use pass::Queue;
 use prepare::Preparer;
 pub use shape::file_digest;
 pub(crate) use shape::validate;
@@ -232,88 +233,7 @@ impl Store {
                 self.keep_service(&keeper, binding.clone()).await?;
             }
         }
-        let keep: Vec<(Digest, Timestamp)> = match self.locker.first_retention() {
-            Some(_) => ready
-                .iter()
-                .flat_map(|record| record.keep.clone())
-                .collect(),
-            None => Vec::new(),
-        };
-
-        let mut door = self.door.lock().await;
-        let writer = self.enter(&mut door).await?;
-        // Waiting for the door may have taken long.
-        self.still_believed(&ready)?;
-        let mut answers: Vec<Option<Recorded>> = Vec::with_capacity(ready.len());
-        let mut entries: Vec<NewEntry> = Vec::new();
-        // For each record that is new: its place among the entries.
-        let mut places: Vec<Option<usize>> = Vec::with_capacity(ready.len());
-        {
-            let index = self.index().await?;
-            let mut fresh: HashMap<Digest, usize> = HashMap::new();
-            let named: Vec<(EvidenceId, String)> = ready
-                .iter()
-                .map(|record| (record.id, record.signer.to_string()))
-                .collect();
-            let known = index.recorded(&named).await?;
-            for (record, named) in ready.into_iter().zip(named) {
-                let there = known.get(&named);
-                let (place, recorded_at) = there.copied().unwrap_or_default();
-                answers.push(Some(Recorded {
-                    id: record.id,
-                    index: place,
-                    recorded_at,
-                    already_there: true,
-                }));
-                if there.is_some() {
-                    places.push(None);
-                    continue;
-                }
-                let key = entry_key(record.id.digest(), &named.1);
-                let place = *fresh.entry(key).or_insert_with(|| {
-                    entries.push(NewEntry {
-                        key,
-                        envelope: record.entry,
-                    });
-                    if let Some(Some(answer)) = answers.last_mut() {
-                        answer.already_there = false;
-                    }
-                    entries.len() - 1
-                });
-                places.push(Some(place));
-            }
-        }
-        fault::point("record.door");
-        let placed = match entries.is_empty() {
-            true => Vec::new(),
-            false => writer.append(entries).await?,
-        };
-        fault::point("record.appended");
-        self.follow(writer.view().await?).await?;
-        fault::point("record.projected");
-        // The ledger names the bytes now: their locks become final. After a crash here the next
-        // opening does it, and so does recording the same again.
-        self.confirm(keep).await?;
-        if let (Some(first), Some(last)) = (
-            placed.iter().map(|placed| placed.index).min(),
-            placed.iter().map(|placed| placed.index).max(),
-        ) {
-            self.settled_entries(first, last + 1).await?;
-        }
-        fault::point("record.kept");
-        Ok(answers
-            .into_iter()
-            .zip(places)
-            .filter_map(|(answer, place)| {
-                let mut answer = answer?;
-                if let Some(placed) = place.and_then(|place| placed.get(place)) {
-                    answer.index = placed.index;
-                    answer.recorded_at = Timestamp::from_micros(placed.recorded_at);
-                    answer.already_there |= placed.already_there;
-                }
-                Some(answer)
-            })
-            .collect())
+        self.pass(Arc::new(ready)).await
     }
 }
 

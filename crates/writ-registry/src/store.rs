@@ -202,6 +202,8 @@ pub struct Store {
     pub(crate) reached: AtomicU64,
     pub(crate) ops: Option<Ops>,
     pub(crate) door: Arc<Mutex<Door>>,
+    /// Records that wait for it.
+    pub(crate) queue: crate::record::Queue,
 }
 
 impl fmt::Debug for Store {

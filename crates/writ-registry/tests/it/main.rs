@@ -27,6 +27,7 @@ mod spool_archive;
 mod standing;
 mod stock;
 mod tampering;
+mod together;
 mod tokens;
 mod views;
 mod witnesses;
