@@ -1,9 +1,9 @@
 //! A release as its reviewers see it: what the gate says now, what people said, who may answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use writ_gate::evaluate::bound_profile;
-use writ_gate::{Judged, Release};
+use writ_gate::evaluate::{EvaluateError, bound_profile};
+use writ_gate::{Inputs, Judged, Release};
 use writ_model::{Answer, Decision, PrincipalId, Subject};
 use writ_registry::{DecisionStates, EventQuery, ReleaseRow};
 use writ_release::approval::{self, Case};
@@ -29,6 +29,8 @@ pub struct Review {
     pub case: Case,
     /// Accounts that could approve now.
     pub eligible: Vec<PrincipalId>,
+    /// Why the gate cannot judge it now: then the recorded decision is shown, and nobody can answer.
+    pub unjudged: Option<String>,
 }
 
 impl Review {
@@ -93,10 +95,18 @@ pub async fn review(ask: &Ask, row: ReleaseRow) -> Result<Review, Problem> {
     let place = ask.app.deciding.acquire().await.map_err(|_| {
         Problem::new(Code::Busy, "the server is ending").fix("Ask again after Retry-After")
     })?;
-    let (case, judged) = approval::case(&ask.app.store, &ask.app.bundle, &release, &candidates)
-        .await
-        .map_err(|error| Problem::new(Code::Undecidable, error.to_string()))?;
+    let judged = approval::case(&ask.app.store, &ask.app.bundle, &release, &candidates).await;
     drop(place);
+    let (case, judged, unjudged) = match judged {
+        Ok((case, judged)) => (case, judged, None),
+        // What was decided stays readable when the bundle of today cannot judge it any more.
+        Err(EvaluateError::Registry(error)) => return Err(error.into()),
+        Err(error) => {
+            let judged = as_recorded(ask, &recorded, &release).await?;
+            let case = Case::of(&ask.app.bundle, &judged, BTreeMap::new());
+            (case, judged, Some(error.to_string()))
+        }
+    };
     let eligible = case
         .eligible(&candidates)
         .into_iter()
@@ -110,6 +120,31 @@ pub async fn review(ask: &Ask, row: ReleaseRow) -> Result<Review, Problem> {
         judged,
         case,
         eligible,
+        unjudged,
+    })
+}
+
+/// The recorded decision, as if it had been made from nothing: nobody can approve on it.
+async fn as_recorded(
+    ask: &Ask,
+    recorded: &DecisionStates,
+    release: &Release,
+) -> Result<Judged, Problem> {
+    let decision = read(ask, &recorded.decision.id.to_string()).await?.decision;
+    Ok(Judged {
+        inputs: Inputs {
+            service: release.service.clone(),
+            environment: release.environment.clone(),
+            profile: decision.profile.clone(),
+            subject: release.subject.clone(),
+            as_of: decision.as_of,
+            ledger: decision.ledger.clone(),
+            evidence: Vec::new(),
+            first_seen: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            strict: false,
+        },
+        decision,
     })
 }
 

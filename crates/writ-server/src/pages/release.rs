@@ -122,6 +122,10 @@ fn may_answer(ask: &Ask, review: &Review) -> (Option<String>, Option<String>) {
         let past = Some("this page shows the past".to_owned());
         return (past.clone(), past);
     }
+    if let Some(why) = &review.unjudged {
+        let why = Some(format!("it cannot be judged now: {why}"));
+        return (why.clone(), why);
+    }
     let me = &ask.principal;
     if let Err(problem) = acting(me, Action::AnswerReleases, &review.row.service) {
         let why = Some(problem.detail.clone());
