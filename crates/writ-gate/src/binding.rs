@@ -62,12 +62,22 @@ pub async fn bound_profile(
     environment: &str,
     at: Timestamp,
 ) -> Result<Option<Bound>, RegistryError> {
+    let bindings = store.bindings(None).await?;
+    if let Some(binding) = bindings.profile(service, environment, at) {
+        return Ok(Some(Bound {
+            profile: binding.profile.clone(),
+            since: binding.effective_at,
+        }));
+    }
+    // Before anybody approved one: what this store itself recorded; intake takes no such statement from
+    // anybody else. One with content is a proposal.
     let text = |item: &EvidenceItem, name: &str| -> Option<String> {
         item.facts.get(name)?.as_str().map(str::to_owned)
     };
     let binds = |item: &EvidenceItem| {
         item.recorded_at <= at
             && text(item, "kind").as_deref() == Some("profile")
+            && !item.facts.contains_key("content")
             && item
                 .subject
                 .environment

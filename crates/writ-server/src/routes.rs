@@ -101,6 +101,7 @@ routes! {
     get "/admin/people" Page ReadPeople => pages::people::show;
     post "/admin/people/bind" Page ManagePeople => pages::persons::bind;
     post "/admin/people/unbind" Page ManagePeople => pages::persons::unbind;
+    post "/admin/people/profile" Page ProposeProfiles => pages::profiles::propose;
     post "/admin/people/answer" Page AnswerBindings => pages::persons::answer;
     post "/admin/people/role" Page ManagePeople => pages::people::role;
     post "/admin/people/disable" Page ManagePeople => pages::people::disable;

@@ -63,7 +63,16 @@ impl World {
         let operator = ["server", "account", "add", "ada", "--role", "operator"];
         let made = with_input(&sandbox, &operator, "correct horse battery\n");
         assert_eq!(made.code, 0, "{made:?}");
-        let bound = sandbox.writ(&["control", "bind", "startup", "--service", "shop"]);
+        let bind = [
+            "control",
+            "bind",
+            "startup",
+            "--service",
+            "shop",
+            "--identity",
+            "ada",
+        ];
+        let bound = sandbox.writ(&bind);
         assert_eq!(bound.code, 0, "{bound:?}");
         let config = config.display().to_string();
         let serve = [

@@ -1,7 +1,7 @@
 //! `writ server people`: lists, bindings, and the second person.
 
 use crate::account::with_input;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{SHOP, Sandbox};
 
 const PASSWORD: &str = "correct horse battery\n";
 
@@ -118,4 +118,50 @@ fn a_list_is_imported_and_a_second_person_approves() {
     assert_eq!((reads.code, reads.out.as_str()), (0, "no read is noted\n"));
     // The ledger knows pseudonyms only, and verifies.
     assert_eq!(sandbox.writ(&["verify"]).code, 0);
+}
+
+#[test]
+fn compliance_approves_which_profile_binds() {
+    let sandbox = Sandbox::with_shop(SHOP);
+    let add = ["server", "account", "add", "ada", "--role", "operator"];
+    assert_eq!(with_input(&sandbox, &add, PASSWORD).code, 0);
+    let add = ["server", "account", "add", "cleo", "--role", "compliance"];
+    assert_eq!(with_input(&sandbox, &add, PASSWORD).code, 0);
+    let bind = |profile: &str, who: &str| {
+        sandbox.writ(&[
+            "control",
+            "bind",
+            profile,
+            "--service",
+            "shop",
+            "--identity",
+            who,
+        ])
+    };
+    let stranger = bind("soc2", "mallory");
+    assert_eq!(stranger.code, 4, "{stranger:?}");
+    assert!(
+        stranger.err.contains("has the role compliance or operator"),
+        "{}",
+        stranger.err
+    );
+    let proposed = bind("soc2", "ada");
+    assert_eq!(proposed.code, 0, "{proposed:?}");
+    assert!(
+        proposed.out.starts_with("proposed  soc2"),
+        "{}",
+        proposed.out
+    );
+    let digest = proposed.out.trim_end().rsplit(' ').next().unwrap();
+    let approve =
+        |who: &str| sandbox.writ(&["server", "people", "approve", digest, "--identity", who]);
+    assert_eq!(approve("ada").code, 4);
+    let done = approve("cleo");
+    assert_eq!(done.code, 0, "{done:?}");
+    // What the repository asks for does not count any more.
+    let gate = sandbox.writ(&["gate", "production"]);
+    assert!(
+        gate.err.contains("soc2") && gate.err.contains("startup"),
+        "{gate:?}"
+    );
 }

@@ -123,7 +123,7 @@ async fn a_second_person_puts_bindings_in_force() {
                 .propose_bindings(vec![account(&second, &bob)], &actor(&bob))
                 .await
         )
-        .contains("whose an account is has the role operator")
+        .contains("who proposes this has the role operator")
     );
     let before = store.indexed().await.unwrap();
     store
@@ -219,6 +219,53 @@ async fn a_second_person_puts_bindings_in_force() {
         store.binding_proposals().await.unwrap(),
     );
     assert_eq!(said, again);
+}
+
+#[tokio::test]
+async fn compliance_approves_which_profile_binds() {
+    let place = tempfile::tempdir().unwrap();
+    let store = store(place.path()).await;
+    let ada = person(&store, "ada", Role::Operator).await;
+    let cleo = person(&store, "cleo", Role::Compliance).await;
+    let dan = person(&store, "dan", Role::Operator).await;
+    let bind = |profile: &str, effective_at| BindingChange::Profile {
+        service: "payments-api".to_owned(),
+        environment: Some("production".to_owned()),
+        profile: profile.to_owned(),
+        effective_at,
+    };
+    let far = writ_model::Timestamp::from_micros(4_000_000_000_000_000);
+    let bound = async |at| {
+        let bindings = store.bindings(None).await.unwrap();
+        let found = bindings.profile("payments-api", "production", at);
+        found.map(|found| found.profile.clone())
+    };
+    for (profile, from) in [("soc2", None), ("sox-production", Some(far))] {
+        let asked = store
+            .propose_bindings(vec![bind(profile, from)], &actor(&ada))
+            .await
+            .unwrap();
+        assert!(!asked.bootstrap);
+        let yes = Answer::Approve;
+        let refused = refusal(
+            store
+                .answer_bindings(&asked.digest, &yes, &actor(&dan))
+                .await,
+        );
+        assert_eq!(refused, "it takes the role compliance");
+        store
+            .answer_bindings(&asked.digest, &yes, &actor(&cleo))
+            .await
+            .unwrap();
+    }
+    assert_eq!(bound(store.now()).await.as_deref(), Some("soc2"));
+    assert_eq!(bound(far).await.as_deref(), Some("sox-production"));
+    assert_eq!(bound(writ_model::Timestamp::from_micros(5)).await, None);
+    let staging = store.bindings(None).await.unwrap();
+    assert!(staging.profile("payments-api", "staging", far).is_none());
+    let two = vec![bind("soc2", None), bind("startup", None)];
+    let refused = refusal(store.propose_bindings(two, &actor(&ada)).await);
+    assert_eq!(refused, "which profile binds is a proposal of its own");
 }
 
 #[tokio::test]

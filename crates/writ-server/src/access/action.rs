@@ -27,7 +27,7 @@ macro_rules! actions {
             /// Whether it is about the whole store: a role for one service is not enough.
             #[must_use]
             pub const fn is_whole(self) -> bool {
-                matches!(self, Self::ManagePeople | Self::AnswerBindings | Self::ReadPeople | Self::ReadReads)
+                matches!(self, Self::ManagePeople | Self::AnswerBindings | Self::ProposeProfiles | Self::ReadPeople | Self::ReadReads)
             }
 
             /// What it means.
@@ -59,6 +59,7 @@ actions! {
     ReadPeople = "read-people": "Read whose an account is, and which bindings wait.",
     ManagePeople = "manage-people": "Give and take roles, propose bindings, disable accounts and end sessions.",
     AnswerBindings = "answer-bindings": "Approve or reject bindings that somebody else proposed.",
+    ProposeProfiles = "propose-profiles": "Propose which profile binds a service; compliance approves it.",
     ReadReads = "read-reads": "Read what auditors read, and who read whole ledger entries.",
     AnswerReleases = "answer-releases": "Approve or reject releases.",
     RequestExemptions = "request-exemptions": "Ask for exemptions.",

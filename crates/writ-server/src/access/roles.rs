@@ -18,7 +18,10 @@ pub const fn allowed(action: Action) -> &'static [Role] {
         Action::RecordEvidence => &[Developer, Operator, Service],
         Action::Decide => &[Developer, Operator, Service],
         Action::ReadServer | Action::ManagePeople => &[Operator],
-        Action::ReadPeople | Action::AnswerBindings | Action::ReadReads => &[Compliance, Operator],
+        Action::ReadPeople
+        | Action::AnswerBindings
+        | Action::ProposeProfiles
+        | Action::ReadReads => &[Compliance, Operator],
         Action::ReadMetrics => &[Operator, Service],
         // A role lets somebody try; profile and control say whose yes counts.
         Action::AnswerReleases | Action::AnswerExemptions | Action::RequestExemptions => {

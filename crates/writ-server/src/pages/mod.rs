@@ -27,6 +27,7 @@ pub mod overview;
 pub mod people;
 pub mod persons;
 pub mod problem;
+pub mod profiles;
 pub mod reads;
 pub mod release;
 pub mod releases;

@@ -18,6 +18,7 @@ use writ_registry::directory::identity::{Answer, BindingChange, Bindings, Propos
 use writ_registry::directory::roster::Person;
 use writ_registry::{Query, RegistryError};
 
+use super::profiles;
 use crate::access::{Action, Principal, Via, actor, may};
 use crate::http::problem::shown;
 use crate::http::{Ask, Code, Problem};
@@ -25,7 +26,7 @@ use crate::parts::{Cell, Column, Empty, Row, Table, chip, form, time};
 use crate::state::Shared;
 
 /// Most people, accounts or changes that one list of the page shows.
-const SHOWN: usize = 200;
+pub(super) const SHOWN: usize = 200;
 
 /// Statements of each kind that are looked through for accounts.
 const LOOKED: usize = 200;
@@ -89,6 +90,7 @@ pub async fn sections(ask: &Ask) -> Result<Markup, Problem> {
         (waiting(ask, &known))
         (people(&known).html())
         @if manages { (binding(ask)) }
+        (profiles::section(ask, &known.bindings))
         @for person in known.people.iter().take(SHOWN) { (card(ask, &known, person, manages)) }
         (strangers(ask, &known, manages))
     })
@@ -126,6 +128,7 @@ async fn read(ask: &Ask) -> Result<Known, Problem> {
                 BindingChange::Team { person, .. } => {
                     names.insert(person.clone());
                 }
+                BindingChange::Profile { .. } => {}
             }
         }
         if let Standing::Approved { by, .. } | Standing::Rejected { by, .. } = &proposal.standing {
@@ -318,6 +321,29 @@ fn changes(ask: &Ask, known: &Known, proposal: &Proposal) -> Table {
                         }
                         Some(owner) => ask.app.name(&owner.id),
                     }),
+                ]
+            }
+            BindingChange::Profile {
+                service,
+                environment,
+                profile,
+                effective_at,
+            } => {
+                let place = environment.as_deref().unwrap_or("every environment");
+                let now = known.bindings.profiles().iter().rev();
+                let mut now =
+                    now.filter(|one| one.service == *service && one.environment == *environment);
+                let then = match effective_at {
+                    Some(from) => format!("{profile} from {}", time::minutes(*from)),
+                    None => profile.clone(),
+                };
+                vec![
+                    Cell::text(format!("Profile of {service} in {place}")),
+                    Cell::text(
+                        now.next()
+                            .map_or("none approved", |one| one.profile.as_str()),
+                    ),
+                    Cell::text(then),
                 ]
             }
             BindingChange::Team {
@@ -514,7 +540,7 @@ fn strangers(ask: &Ask, known: &Known, manages: bool) -> Markup {
     }
 }
 
-fn told(error: RegistryError) -> Problem {
+pub(super) fn told(error: RegistryError) -> Problem {
     match error {
         RegistryError::People { reason } => Problem::new(Code::People, reason),
         other => other.into(),
@@ -609,7 +635,7 @@ pub async fn answer(
     Ok(done(&state))
 }
 
-fn done(state: &Shared) -> Response {
+pub(super) fn done(state: &Shared) -> Response {
     state.forget_names();
     state.recorded.notify_one();
     Redirect::to("/admin/people#bindings").into_response()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 use writ_evidence::canonical;
-use writ_model::{Digest, EvidenceItem};
+use writ_model::{Digest, EvidenceItem, Timestamp};
 
 use super::changes::{MAX_LIST, from_bytes};
 use super::{Act, BindingChange, Bindings, Content, Proposal, Standing};
@@ -19,20 +19,22 @@ pub(crate) struct IdentityBook {
     seals: HashSet<String>,
     proposals: BTreeMap<Digest, Proposal>,
     /// What came into force, with the entry that says so.
-    events: Vec<(u64, Arc<[BindingChange]>)>,
+    events: Vec<(u64, Timestamp, Arc<[BindingChange]>)>,
     newest: Arc<Bindings>,
 }
 
 impl IdentityBook {
     /// The bindings below a ledger size; `None`: all.
     pub(super) fn at(&self, size: Option<u64>) -> Arc<Bindings> {
-        let last = self.events.last().map_or(0, |(index, _)| index + 1);
+        let last = self.events.last().map_or(0, |(index, ..)| index + 1);
         match size {
             Some(size) if size < last => {
                 let mut bindings = Bindings::default();
-                let before = self.events.iter().take_while(|(index, _)| *index < size);
-                for change in before.flat_map(|(_, changes)| changes.iter()) {
-                    bindings.apply(change);
+                let before = self.events.iter().take_while(|(index, ..)| *index < size);
+                for (_, at, changes) in before {
+                    for change in changes.iter() {
+                        bindings.apply(change, *at);
+                    }
                 }
                 Arc::new(bindings)
             }
@@ -72,7 +74,7 @@ impl IdentityBook {
                 };
                 self.proposals.insert(digest, proposal);
                 if bootstrap {
-                    self.enforce(item.index, changes);
+                    self.enforce(item, changes);
                 }
             }
             Act::Approve | Act::Reject => self.answer(item, content),
@@ -104,15 +106,15 @@ impl IdentityBook {
             at: item.recorded_at,
         };
         let changes = Arc::clone(&proposal.changes);
-        self.enforce(item.index, changes);
+        self.enforce(item, changes);
     }
 
-    fn enforce(&mut self, index: u64, changes: Arc<[BindingChange]>) {
+    fn enforce(&mut self, item: &EvidenceItem, changes: Arc<[BindingChange]>) {
         let newest = Arc::make_mut(&mut self.newest);
         for change in changes.iter() {
-            newest.apply(change);
+            newest.apply(change, item.recorded_at);
         }
-        self.events.push((index, changes));
+        self.events.push((item.index, item.recorded_at, changes));
     }
 }
 

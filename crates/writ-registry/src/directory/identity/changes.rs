@@ -44,6 +44,25 @@ pub(super) fn checked(changes: Vec<BindingChange>) -> Result<Vec<BindingChange>>
                     return Err(refused(format!("'{}' is not a pseudonym", safe(&bad.0))));
                 }
             }
+            BindingChange::Profile {
+                service,
+                environment,
+                profile,
+                ..
+            } => {
+                let names = [Some(service), environment.as_ref(), Some(profile)];
+                let plain = |name: &String| {
+                    (1..=200).contains(&name.len()) && !name.chars().any(char::is_control)
+                };
+                if !names.into_iter().flatten().all(plain) {
+                    return Err(refused(
+                        "a service, an environment and a profile have names of 1 to 200 bytes",
+                    ));
+                }
+                if sorted.len() > 1 {
+                    return Err(refused("which profile binds is a proposal of its own"));
+                }
+            }
             BindingChange::Team { person, team, .. } => {
                 if !is_pseudonym(&person.0) {
                     return Err(refused(format!("'{}' is not a pseudonym", safe(&person.0))));

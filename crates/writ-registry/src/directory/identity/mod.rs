@@ -30,6 +30,12 @@ pub const PROPOSERS: &[Role] = &[Role::Operator];
 /// Roles whose holders may approve what somebody else proposed.
 pub const APPROVERS: &[Role] = &[Role::Compliance, Role::Operator];
 
+/// Roles whose holders may propose which profile binds a service.
+pub const PROFILE_PROPOSERS: &[Role] = &[Role::Compliance, Role::Operator];
+
+/// Roles whose holders may approve which profile binds a service.
+pub const PROFILE_APPROVERS: &[Role] = &[Role::Compliance];
+
 /// Most changes of one proposal.
 pub const MAX_CHANGES: usize = 200_000;
 
@@ -68,6 +74,34 @@ pub enum BindingChange {
         /// Joins, or leaves.
         member: bool,
     },
+    /// A profile binds a service. It stands alone in its proposal.
+    Profile {
+        /// The service.
+        service: String,
+        /// The environment; absent: every one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
+        /// The profile.
+        profile: String,
+        /// From when, where that is later than its approval.
+        #[serde(rename = "from", default, skip_serializing_if = "Option::is_none")]
+        effective_at: Option<Timestamp>,
+    },
+}
+
+/// A profile that binds a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileBinding {
+    /// The service.
+    pub service: String,
+    /// The environment; `None`: every one.
+    pub environment: Option<String>,
+    /// The profile.
+    pub profile: String,
+    /// When the ledger recorded what put it in force.
+    pub recorded_at: Timestamp,
+    /// From when it binds.
+    pub effective_at: Timestamp,
 }
 
 /// The bindings in force below a ledger size.
@@ -76,9 +110,37 @@ pub struct Bindings {
     owners: BTreeMap<PrincipalId, Owner>,
     accounts: BTreeMap<PrincipalId, BTreeSet<PrincipalId>>,
     teams: BTreeMap<PrincipalId, BTreeSet<String>>,
+    profiles: Vec<ProfileBinding>,
 }
 
 impl Bindings {
+    /// The profile that binds a service in an environment at an instant; of several, the one that
+    /// began last.
+    #[must_use]
+    pub fn profile(
+        &self,
+        service: &str,
+        environment: &str,
+        at: Timestamp,
+    ) -> Option<&ProfileBinding> {
+        let here = |binding: &&ProfileBinding| {
+            let everywhere = binding.environment.as_deref();
+            binding.service == service
+                && everywhere.is_none_or(|known| known == environment)
+                && binding.recorded_at <= at
+                && binding.effective_at <= at
+        };
+        // The last of several that began together.
+        let found = self.profiles.iter().filter(here);
+        found.max_by_key(|binding| binding.effective_at)
+    }
+
+    /// Every profile that was ever put in force, oldest first.
+    #[must_use]
+    pub fn profiles(&self) -> &[ProfileBinding] {
+        &self.profiles
+    }
+
     /// Whose an account is, where it is bound.
     #[must_use]
     pub fn owner(&self, account: &PrincipalId) -> Option<&Owner> {
@@ -135,11 +197,25 @@ impl Bindings {
                 let teams = self.teams.get(person);
                 teams.is_some_and(|teams| teams.contains(team)) == *member
             }
+            // Said again it begins again: another one may have come between.
+            BindingChange::Profile { .. } => false,
         }
     }
 
-    fn apply(&mut self, change: &BindingChange) {
+    fn apply(&mut self, change: &BindingChange, at: Timestamp) {
         match change {
+            BindingChange::Profile {
+                service,
+                environment,
+                profile,
+                effective_at,
+            } => self.profiles.push(ProfileBinding {
+                service: service.clone(),
+                environment: environment.clone(),
+                profile: profile.clone(),
+                recorded_at: at,
+                effective_at: effective_at.map_or(at, |from| from.max(at)),
+            }),
             BindingChange::Account { account, owner } => {
                 let before = match owner {
                     Some(owner) => self.owners.insert(account.clone(), owner.clone()),
@@ -302,7 +378,7 @@ impl Store {
             let kind = item.facts.get("kind").and_then(Value::as_str);
             match kind {
                 Some("role") => self.take_role(&mut book.roles, item)?,
-                Some("identity") => self.take_binding(&mut book.identity, item)?,
+                Some("identity" | "profile") => self.take_binding(&mut book.identity, item)?,
                 _ => {}
             }
             book.next = item.index + 1;

@@ -9,7 +9,10 @@ use writ_model::{Digest, EvidenceId, PrincipalId, Role};
 
 use super::book::{digest_of, seal};
 use super::changes::{INLINE, MEDIA_TYPE, checked, to_bytes};
-use super::{APPROVERS, Act, BindingChange, Content, PROPOSERS, PeopleBook, Proposal, Standing};
+use super::{
+    APPROVERS, Act, BindingChange, Content, PROFILE_APPROVERS, PROFILE_PROPOSERS, PROPOSERS,
+    PeopleBook, Proposal, Standing,
+};
 use crate::directory::refused;
 use crate::error::{RegistryError, Result};
 use crate::record::{Blob, NewRecord, Recorded};
@@ -53,10 +56,13 @@ impl Store {
         by: &Actor,
     ) -> Result<Proposed> {
         self.writable()?;
-        self.may_propose_bindings(&by.principal).await?;
         let accounts = self.has_accounts().await?;
+        let (proposers, approvers) = roles_for(&changes);
         let (changes, bootstrap) = {
             let book = self.people_book().await?;
+            if accounts && !holds(&book, &by.principal, proposers) {
+                return Err(may_not_propose(proposers));
+            }
             let now = book.identity.at(None);
             let changes: Vec<BindingChange> = changes
                 .into_iter()
@@ -65,7 +71,7 @@ impl Store {
             let mine = now.person(&by.principal);
             let other = book
                 .roles
-                .ever(APPROVERS)
+                .ever(approvers)
                 .any(|holder| now.person(holder) != mine);
             (checked(changes)?, !accounts || !other)
         };
@@ -94,15 +100,19 @@ impl Store {
             name: Some("bindings".to_owned()),
         });
         let name = match count {
-            1 => "1 identity binding".to_owned(),
-            count => format!("{count} identity bindings"),
+            1 => "1 binding".to_owned(),
+            count => format!("{count} bindings"),
         };
-        let definition = Definition {
+        let proposed: Vec<BindingChange> = content.changes.clone();
+        let mut definition = Definition {
             file,
             bootstrap,
             effective_at: bootstrap.then(|| self.now()),
             ..self.definition(name, digest, &by.principal, &content)
         };
+        if bootstrap {
+            definition = in_force(definition, &proposed);
+        }
         let mut record = NewRecord::payload(payload(definition, digest)?);
         if let Some(bytes) = blob {
             record = record.with(Blob::bytes(bytes, MEDIA_TYPE));
@@ -125,10 +135,7 @@ impl Store {
         if holds(&book, by, PROPOSERS) || !self.has_accounts().await? {
             return Ok(());
         }
-        Err(refused(format!(
-            "who says whose an account is has the role {}; name such an account with --identity",
-            words(PROPOSERS)
-        )))
+        Err(may_not_propose(PROPOSERS))
     }
 
     /// The proposal with this digest or beginning of one (at least 8 digits).
@@ -235,12 +242,11 @@ impl Store {
             },
             effective_at: (act == Act::Approve).then_some(now),
             author: Some(proposal.by.clone()),
-            ..self.definition(
-                format!("identity bindings {word}"),
-                *digest,
-                &by.principal,
-                &content,
-            )
+            ..self.definition(format!("bindings {word}"), *digest, &by.principal, &content)
+        };
+        let definition = match act {
+            Act::Approve => in_force(definition, &proposal.changes),
+            _ => definition,
         };
         // What the person said and what follows from it are one: both are recorded, or neither.
         let records = vec![
@@ -323,10 +329,55 @@ fn objection(book: &PeopleBook, proposal: &Proposal, by: &PrincipalId) -> Option
             "it was proposed by another account of the same person; ask somebody else".to_owned(),
         );
     }
-    if !holds(book, by, APPROVERS) {
-        return Some(format!("it takes one of the roles {}", words(APPROVERS)));
+    let (_, approvers) = roles_for(&proposal.changes);
+    if !holds(book, by, approvers) {
+        return Some(match approvers {
+            [one] => format!("it takes the role {}", one.word()),
+            several => format!("it takes one of the roles {}", words(several)),
+        });
     }
     None
+}
+
+/// Who may propose such changes, and who may approve them.
+fn roles_for(changes: &[BindingChange]) -> (&'static [Role], &'static [Role]) {
+    let profile = |change: &BindingChange| matches!(change, BindingChange::Profile { .. });
+    match changes.iter().any(profile) {
+        true => (PROFILE_PROPOSERS, PROFILE_APPROVERS),
+        false => (PROPOSERS, APPROVERS),
+    }
+}
+
+fn may_not_propose(proposers: &[Role]) -> RegistryError {
+    refused(format!(
+        "who proposes this has the role {}; at a shell, name such an account with --identity",
+        words(proposers).replace(", ", " or ")
+    ))
+}
+
+/// The definition that puts a profile in force says so by its own fields.
+fn in_force(definition: Definition, changes: &[BindingChange]) -> Definition {
+    let [
+        BindingChange::Profile {
+            service,
+            environment,
+            profile,
+            effective_at,
+        },
+    ] = changes
+    else {
+        return definition;
+    };
+    Definition {
+        kind: DefinitionKind::Profile,
+        name: profile.clone(),
+        service: Some(service.clone()),
+        environment: environment.clone(),
+        effective_at: definition
+            .effective_at
+            .map(|at| effective_at.map_or(at, |from| from.max(at))),
+        ..definition
+    }
 }
 
 /// Whether an account holds one of these roles for all services.

@@ -197,5 +197,53 @@ async fn a_list_waits_for_a_second_person() {
             .status(),
         422
     );
+    // Which profile binds is compliance's to approve.
+    let form = [
+        ("service", "payments-api"),
+        ("environment", ""),
+        ("profile", "soc2"),
+        ("from", ""),
+    ];
+    assert_eq!(
+        guarded
+            .post("/admin/people/profile", &dev, &form)
+            .await
+            .status(),
+        403
+    );
+    let page = guarded
+        .get("/admin/people", &ada.cookie)
+        .await
+        .text()
+        .await
+        .unwrap();
+    let before = page.matches("name=\"proposal\"").count();
+    assert_eq!(
+        guarded
+            .post("/admin/people/profile", &ada, &form)
+            .await
+            .status(),
+        303
+    );
+    let page = guarded
+        .get("/admin/people", &cleo.cookie)
+        .await
+        .text()
+        .await
+        .unwrap();
+    assert_eq!(page.matches("name=\"proposal\"").count(), before + 2);
+    let digest = between(&page, "name=\"proposal\" value=\"", "\"");
+    let yes = [("proposal", digest.as_str()), ("answer", "approve")];
+    assert_eq!(
+        guarded
+            .post("/admin/people/answer", &cleo, &yes)
+            .await
+            .status(),
+        303
+    );
+    let store = &guarded.server.app.store;
+    let bindings = store.bindings(None).await.unwrap();
+    let bound = bindings.profile("payments-api", "production", store.now());
+    assert_eq!(bound.map(|bound| bound.profile.as_str()), Some("soc2"));
     guarded.server.end().await;
 }
