@@ -183,7 +183,8 @@ pub async fn judge(
     release: &Release,
     options: Options,
 ) -> Result<Judged, EvaluateError> {
-    let profile = binding(store, release, options).await?;
+    // On the heap: the compiler gives up on futures that are nested more deeply.
+    let profile = Box::pin(binding(store, release, options)).await?;
     if options.record {
         adopt(store, bundle, options.as_of).await?;
     }
