@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! writ --store S serve --listen 127.0.0.1:8080 &
-//! cargo run --release -p writ-server --example load -- intake http://127.0.0.1:8080 TRUST [ENVELOPES] [CLIENTS]
+//! cargo run --release -p writ-server --example load -- intake http://127.0.0.1:8080 TRUST [ENVELOPES] [CLIENTS] [BATCH]
 //! cargo run --release -p writ-server --example load -- pages http://127.0.0.1:8080 [ROUNDS] [CLIENTS]
 //! ```
 //!
 //! TRUST is the trust directory of the store: the envelopes are signed with its producer's key before the clock
-//! starts. Each client waits for its answer, which comes when the entry is durable, before it sends the next.
+//! starts. Each client waits for its answer, which comes when the entries are durable, before it sends the next
+//! envelope, or the next BATCH of them in one request, as spools are delivered.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,13 +48,14 @@ async fn main() -> Outcome<()> {
     match arguments.first().map(String::as_str) {
         Some("intake") if arguments.len() >= 3 => {
             let (url, trust) = (&arguments[1], Path::new(&arguments[2]));
-            intake(url, trust, number(3, 50_000)?, number(4, 64)?).await
+            let batch = number(5, 1)?.max(1);
+            intake(url, trust, number(3, 50_000)?, number(4, 64)?, batch).await
         }
         Some("pages") if arguments.len() >= 2 => {
             pages(&arguments[1], number(2, 20)?, number(3, 1)?).await
         }
         _ => Err(
-            "load intake URL TRUST [ENVELOPES] [CLIENTS] | load pages URL [ROUNDS] [CLIENTS]"
+            "load intake URL TRUST [ENVELOPES] [CLIENTS] [BATCH] | load pages URL [ROUNDS] [CLIENTS]"
                 .into(),
         ),
     }
@@ -65,7 +67,13 @@ fn client() -> Outcome<reqwest::Client> {
         .build()?)
 }
 
-async fn intake(url: &str, trust: &Path, count: usize, clients: usize) -> Outcome<()> {
+async fn intake(
+    url: &str,
+    trust: &Path,
+    count: usize,
+    clients: usize,
+    batch: usize,
+) -> Outcome<()> {
     let trust = Trust::open(trust, false)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let now = Timestamp::from_micros(i64::try_from(now.as_micros())?);
@@ -90,7 +98,17 @@ async fn intake(url: &str, trust: &Path, count: usize, clients: usize) -> Outcom
         let envelope = dsse::sign(dsse::IN_TOTO_PAYLOAD_TYPE, payload, signer.as_ref())?;
         Ok(envelope.to_canonical_json())
     });
-    let bodies: Arc<Vec<Vec<u8>>> = Arc::new(bodies.collect::<Outcome<_>>()?);
+    let envelopes: Vec<Vec<u8>> = bodies.collect::<Outcome<_>>()?;
+    let bodies: Arc<Vec<Vec<u8>>> = Arc::new(
+        envelopes
+            .chunks(batch)
+            .map(|lines| lines.join(&b'\n'))
+            .collect(),
+    );
+    let media_type = match batch {
+        1 => "application/vnd.dsse.envelope.v1+json",
+        _ => "application/x-ndjson",
+    };
     let next = Arc::new(AtomicUsize::new(0));
     let (client, address) = (client()?, format!("{url}/api/v1/evidence"));
     let (start, used) = (Instant::now(), cpu());
@@ -106,7 +124,7 @@ async fn intake(url: &str, trust: &Path, count: usize, clients: usize) -> Outcom
                 let begin = Instant::now();
                 let answer = client
                     .post(&address)
-                    .header("content-type", "application/vnd.dsse.envelope.v1+json")
+                    .header("content-type", media_type)
                     .body(body.clone())
                     .send()
                     .await?;
@@ -124,7 +142,7 @@ async fn intake(url: &str, trust: &Path, count: usize, clients: usize) -> Outcom
     }
     let wall = start.elapsed();
     println!(
-        "{count} envelopes, {clients} clients: {:.0}/s, p50 {}, p99 {}; the clients took {:.1} CPU-s",
+        "{count} envelopes, {clients} clients, {batch} a request: {:.0}/s, p50 {}, p99 {}; the clients took {:.1} CPU-s",
         count as f64 / wall.as_secs_f64(),
         milliseconds(quantile(&mut times, 50)),
         milliseconds(quantile(&mut times, 99)),

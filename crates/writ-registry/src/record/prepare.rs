@@ -95,7 +95,7 @@ impl Preparer {
             }
         };
         let bytes = envelope.to_canonical_json();
-        if self.refers(&envelope) {
+        if !record.blobs.is_empty() && self.refers(&envelope) {
             // What a reference refers to is read when it is checked.
             self.store_blobs(record)?;
         }

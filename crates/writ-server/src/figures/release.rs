@@ -51,12 +51,11 @@ pub async fn find(ask: &Ask, name: &str) -> Result<ReleaseRow, Problem> {
         .ok_or_else(|| Problem::not_found("release", name))
 }
 
-/// The newest decision about a release below the request's ledger size.
-///
-/// # Errors
-/// The index cannot be read.
-pub async fn newest(ask: &Ask, row: &ReleaseRow) -> Result<Option<DecisionStates>, Problem> {
-    let query = EventQuery {
+/// What is said about a release below the request's ledger size: of its artefact, or of its commit where
+/// none was built.
+#[must_use]
+pub fn about(ask: &Ask, row: &ReleaseRow, limit: usize) -> EventQuery {
+    EventQuery {
         service: Some(row.service.clone()),
         environment: Some(row.environment.clone()),
         artifact: row.artifact,
@@ -65,9 +64,17 @@ pub async fn newest(ask: &Ask, row: &ReleaseRow) -> Result<Option<DecisionStates
             None => row.commit.clone(),
         },
         below: Some(ask.size),
-        limit: 1,
+        limit,
         ..EventQuery::default()
-    };
+    }
+}
+
+/// The newest decision about a release below the request's ledger size.
+///
+/// # Errors
+/// The index cannot be read.
+pub async fn newest(ask: &Ask, row: &ReleaseRow) -> Result<Option<DecisionStates>, Problem> {
+    let query = about(ask, row, 1);
     let listed = ask.app.store.decisions_listed(&query).await?;
     Ok(listed.items.into_iter().next())
 }

@@ -7,7 +7,7 @@ use writ_evidence::Predicate as _;
 use writ_evidence::predicate::Deployment;
 use writ_model::Subject;
 use writ_registry::{
-    ApprovalRow, DecisionStates, EventQuery, Listed, Query as Evidence, ReleaseRow, ReleasesFilter,
+    ApprovalRow, DecisionStates, Listed, Query as Evidence, ReleaseRow, ReleasesFilter,
 };
 
 use super::ROWS;
@@ -68,18 +68,7 @@ pub async fn load(ask: &Ask, query: ReleasesFilter) -> Result<Listed<Release>, P
     let mut items = Vec::with_capacity(listed.items.len());
     for row in listed.items {
         let decision = release::newest(ask, &row).await?;
-        let about = EventQuery {
-            service: Some(row.service.clone()),
-            environment: Some(row.environment.clone()),
-            artifact: row.artifact,
-            commit: match row.artifact {
-                Some(_) => None,
-                None => row.commit.clone(),
-            },
-            below: Some(ask.size),
-            limit: ANSWERS,
-            ..EventQuery::default()
-        };
+        let about = release::about(ask, &row, ANSWERS);
         let answers = store.approvals_listed(&about).await?.items;
         let deployment = newest(
             store,
