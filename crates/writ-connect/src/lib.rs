@@ -4,6 +4,7 @@
 //! with growing pauses, and secrets that never print. [`server`] is the client of a Writ server. [`tlog`] reads published logs and asks witnesses.
 //! [`github`] and [`gitlab`] read what git hosts know of changes and of protected branches.
 //! [`haproxy`] and [`caddy`] move traffic between versions; [`prometheus`] tells a number.
+//! [`notify`] says things in chat, by mail and to signed webhooks.
 //! [`running`] asks container engines, clusters and services what runs.
 //! [`jwks`] fetches the public keys of an issuer of tokens. [`vault`] is the transit engine of Vault and
 //! OpenBao, as a signer.
@@ -15,6 +16,7 @@ pub mod gitlab;
 pub mod haproxy;
 pub mod http;
 pub mod jwks;
+pub mod notify;
 pub mod prometheus;
 pub mod running;
 pub mod secret;

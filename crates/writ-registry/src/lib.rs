@@ -29,6 +29,7 @@ pub mod jobs;
 mod keep;
 pub mod keys;
 pub mod log;
+pub mod notices;
 mod open;
 mod ops;
 mod read;

@@ -1,8 +1,8 @@
 //! The ops schema: what is not evidence and cannot be rebuilt from the ledger.
 //!
 //! The directory of people (pseudonym and display name), the checkpoints that this store has
-//! verified (so that a rolled-back ledger is noticed), and the log of deliveries, keyed by ledger
-//! position, so that a rebuilt index repeats none. Back this file up.
+//! verified (so that a rolled-back ledger is noticed), and what was said outside, so that a rebuilt
+//! index repeats nothing. Back this file up.
 
 mod tokens;
 
@@ -33,13 +33,6 @@ const CREATE: &[&str] = &[
         note {text} NOT NULL,
         held_at BIGINT NOT NULL,
         PRIMARY KEY (origin, size, root))",
-    "CREATE TABLE IF NOT EXISTS delivery_log (
-        position BIGINT NOT NULL,
-        channel {text} NOT NULL,
-        target {text} NOT NULL,
-        outcome {text} NOT NULL,
-        delivered_at BIGINT NOT NULL,
-        PRIMARY KEY (position, channel, target))",
     // Since version 2. Times are microseconds, 0 for never; absent texts are empty.
     "CREATE TABLE IF NOT EXISTS accounts (
         pseudonym {text} NOT NULL PRIMARY KEY,
@@ -142,6 +135,24 @@ const CREATE: &[&str] = &[
         pause BIGINT NOT NULL,
         state {text} NOT NULL,
         pseudonym {text} NOT NULL)",
+    // What is said outside, see `notices`.
+    "CREATE TABLE IF NOT EXISTS notices (
+        key {text} NOT NULL,
+        channel {text} NOT NULL,
+        position BIGINT NOT NULL,
+        event {text} NOT NULL,
+        service {text} NOT NULL,
+        title {text} NOT NULL,
+        body {text} NOT NULL,
+        state {text} NOT NULL,
+        tries BIGINT NOT NULL,
+        made_at BIGINT NOT NULL,
+        due_at BIGINT NOT NULL,
+        ended_at BIGINT NOT NULL,
+        note {text} NOT NULL,
+        PRIMARY KEY (key, channel))",
+    "CREATE INDEX IF NOT EXISTS notices_due ON notices (state, due_at)",
+    "CREATE INDEX IF NOT EXISTS notices_made ON notices (made_at)",
     // Who read what, see `reads`.
     "CREATE TABLE IF NOT EXISTS reads (
         at BIGINT NOT NULL,
@@ -194,9 +205,11 @@ const TABLES: &[(&str, &str, &[bool])] = &[
         &[false, true, false, false, true],
     ),
     (
-        "SELECT position, channel, target, outcome, delivered_at FROM delivery_log ORDER BY position, channel, target",
-        "INSERT INTO delivery_log (position, channel, target, outcome, delivered_at) VALUES",
-        &[true, false, false, false, true],
+        "SELECT key, channel, position, event, service, title, body, state, tries, made_at, due_at, ended_at, note FROM notices ORDER BY key, channel",
+        "INSERT INTO notices (key, channel, position, event, service, title, body, state, tries, made_at, due_at, ended_at, note) VALUES",
+        &[
+            false, false, true, false, false, false, false, false, true, true, true, true, false,
+        ],
     ),
     (
         "SELECT token, key_id, ends_at FROM job_tokens ORDER BY token",
@@ -394,31 +407,6 @@ impl Ops {
             .map_err(|e| self.failed(e))
     }
 
-    /// Notes that the side effect of a ledger position was delivered; `false` when it had been.
-    /// Not repeated when the connection breaks: the second attempt could not tell whose note it
-    /// finds.
-    pub(crate) async fn deliver_once(
-        &self,
-        position: u64,
-        channel: &str,
-        target: &str,
-        outcome: &str,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let note = sql(
-            "INSERT INTO delivery_log (position, channel, target, outcome, delivered_at) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (position, channel, target) DO NOTHING",
-        );
-        let note = note
-            .bind(crate::index::signed(position))
-            .bind(channel)
-            .bind(target)
-            .bind(outcome)
-            .bind(now.micros());
-        let noted = self.db.execute_once(note).await;
-        Ok(noted.map_err(|e| self.failed(e))? == 1)
-    }
-
     /// Gives a CI job's token to a key, unless another key has it; says which key has it. Tokens that
     /// ended are forgotten.
     pub(crate) async fn claim_token(
@@ -455,14 +443,6 @@ impl Ops {
             .bind(crate::index::signed(head.size))
             .bind(head.root.to_hex());
         self.db.execute(update).await.map_err(|e| self.failed(e))?;
-        Ok(())
-    }
-
-    /// Forgets deliveries about entries from `position` on: other entries will come there.
-    pub(crate) async fn forget_deliveries_from(&self, position: u64) -> Result<()> {
-        let forget = sql("DELETE FROM delivery_log WHERE position >= $1");
-        let forget = forget.bind(crate::index::signed(position));
-        self.db.execute(forget).await.map_err(|e| self.failed(e))?;
         Ok(())
     }
 

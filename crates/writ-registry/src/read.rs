@@ -378,28 +378,6 @@ impl Store {
             None => Ok(Vec::new()),
         }
     }
-
-    /// Notes that the side effect of a ledger position was delivered to a target; `false` when it
-    /// had been before.
-    ///
-    /// # Errors
-    /// The ops database cannot be written.
-    pub async fn deliver_once(
-        &self,
-        position: u64,
-        channel: &str,
-        target: &str,
-        outcome: &str,
-    ) -> Result<bool> {
-        self.writable()?;
-        match &self.ops {
-            Some(ops) => {
-                ops.deliver_once(position, channel, target, outcome, self.now())
-                    .await
-            }
-            None => Ok(false),
-        }
-    }
 }
 
 /// The hexadecimal digits of an id or of its beginning.

@@ -9,6 +9,7 @@ use crate::access::oidc::OidcSettings;
 use crate::access::workload::WorkloadSettings;
 use crate::collect::config::{CollectorConfig, MAX_COLLECTORS};
 use crate::hooks::config::{HookConfig, MAX_HOOKS};
+use crate::notify::config::{ChannelConfig, MAX_CHANNELS};
 
 /// Where settings are read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/writ/server.toml";
@@ -42,6 +43,8 @@ pub struct Config {
     pub webhook: Vec<HookConfig>,
     /// Git hosts that are read.
     pub collector: Vec<CollectorConfig>,
+    /// Who is told of what.
+    pub notify: Vec<ChannelConfig>,
 }
 
 /// Work that the server repeats; of several processes of a store one does it.
@@ -131,6 +134,7 @@ impl Default for Config {
             oidc: Vec::new(),
             webhook: Vec::new(),
             collector: Vec::new(),
+            notify: Vec::new(),
         }
     }
 }
@@ -210,6 +214,14 @@ pub enum ConfigError {
     /// A git host cannot be read.
     #[error("[[collector]]: {problem}")]
     Collector {
+        /// What is wrong; never holds a secret.
+        problem: String,
+    },
+    /// Nobody can be told on a channel.
+    #[error("[[notify]] '{name}': {problem}")]
+    Notify {
+        /// The channel.
+        name: String,
         /// What is wrong; never holds a secret.
         problem: String,
     },
@@ -324,6 +336,18 @@ impl Config {
         for collector in &self.collector {
             if let Err((key, problem)) = collector.check() {
                 return refuse(key, problem);
+            }
+        }
+        if self.notify.len() > MAX_CHANNELS {
+            return refuse("notify", format!("there are more than {MAX_CHANNELS}"));
+        }
+        for (at, channel) in self.notify.iter().enumerate() {
+            if self.notify[..at]
+                .iter()
+                .any(|other| other.name == channel.name)
+            {
+                let name = channel.name.as_str();
+                return refuse("notify.name", format!("'{name}' is there twice"));
             }
         }
         if self.webhook.len() > MAX_HOOKS {

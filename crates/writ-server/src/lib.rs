@@ -21,6 +21,7 @@ mod intake;
 mod ledger;
 pub mod logs;
 mod metrics;
+pub mod notify;
 mod pages;
 mod parts;
 mod paths;

@@ -25,6 +25,8 @@ const RETRY: Span = Span::from_secs(900);
 const HOUR: i64 = 3_600;
 /// Seconds between two comparisons of what runs; each snapshot is compared when it comes too.
 const COMPARE: i64 = 900;
+/// Seconds between two looks for what is to be said outside: each look of this loop.
+const NOTIFY: i64 = 15;
 
 /// How long deliveries of webhooks are remembered.
 const KEPT: Span = Span::from_secs(90 * 86_400);
@@ -46,6 +48,8 @@ pub enum Job {
     Rematch,
     /// Compare what runs with what was authorised, as it is known by now.
     Compare,
+    /// Tell people and programs outside.
+    Notify,
 }
 
 /// What came of some work: a sentence, also when it failed.
@@ -60,7 +64,7 @@ pub trait Rematch: Debug + Send + Sync {
 
 impl Job {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Verify,
         Self::Locks,
         Self::Deliveries,
@@ -68,6 +72,7 @@ impl Job {
         Self::Reads,
         Self::Rematch,
         Self::Compare,
+        Self::Notify,
     ];
 
     /// The name of its row.
@@ -81,6 +86,7 @@ impl Job {
             Self::Reads => "reads",
             Self::Rematch => "rematch",
             Self::Compare => "compare",
+            Self::Notify => "notify",
         }
     }
 
@@ -95,6 +101,7 @@ impl Job {
             Self::Reads => "forget who read what, when its time is over",
             Self::Rematch => "match the SBOMs of what runs with newer data",
             Self::Compare => "compare what runs with what was authorised",
+            Self::Notify => "tell people and programs outside",
         }
     }
 }
@@ -114,6 +121,8 @@ fn every(app: &Shared, job: Job) -> Option<Span> {
         Job::Rematch if app.rematch.get().is_none() => 0,
         Job::Rematch => HOUR * i64::from(app.config.schedule.rematch_hours),
         Job::Compare => COMPARE,
+        Job::Notify if app.channels.is_empty() => 0,
+        Job::Notify => NOTIFY,
     };
     (seconds > 0 && !app.demo && app.config.schedule.enabled).then(|| Span::from_secs(seconds))
 }
@@ -162,11 +171,15 @@ async fn turn(app: &Shared, job: Job, every: Span, holder: &str) {
             return;
         }
     };
-    tracing::info!(job = job.name(), "begun");
+    tracing::debug!(job = job.name(), "begun");
     let outcome = kept(store, &claim, work(app, job)).await;
     let (next, outcome) = match &outcome {
         Ok(note) => {
-            tracing::info!(job = job.name(), note, "done");
+            match job {
+                // Every half minute: what it says is on the page of integrations.
+                Job::Notify => tracing::debug!(job = job.name(), note, "done"),
+                _ => tracing::info!(job = job.name(), note, "done"),
+            }
             (every, Ok(note.as_str()))
         }
         Err(note) => {
@@ -235,6 +248,7 @@ async fn work(app: &Shared, job: Job) -> Result<String, String> {
                 Err(error) => Err(error.to_string()),
             }
         }
+        Job::Notify => crate::notify::tell(app).await,
         Job::Rematch => match app.rematch.get() {
             Some(rematch) => rematch.rematch().await,
             None => Err("this server has no scanner to match with".to_owned()),

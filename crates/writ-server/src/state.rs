@@ -20,6 +20,7 @@ use crate::figures::waiting::Waiting;
 use crate::hooks::Hooks;
 use crate::http::repeated::Repeated;
 use crate::metrics::Metrics;
+use crate::notify::Channels;
 use crate::schedule::Rematch;
 use crate::serve::ServeError;
 
@@ -57,6 +58,8 @@ pub struct App {
     pub hooks: Hooks,
     /// Git hosts that are read.
     pub collectors: Collectors,
+    /// Who is told of what.
+    pub channels: Channels,
     /// Figures for `/metrics`.
     pub metrics: Metrics,
     /// When the server began.
@@ -133,6 +136,7 @@ impl App {
         let providers = Providers::new(&config.oidc, &store)?;
         let hooks = Hooks::read(&config.webhook)?;
         let collectors = Collectors::read(&config.collector)?;
+        let channels = Channels::read(&config.notify)?;
         let head = newest_head(&store).await?;
         let workloads = Workloads::new(&config.workload, &store)?;
         let (intake, work) = crate::intake::Queue::new(&config.limits);
@@ -146,6 +150,7 @@ impl App {
             providers,
             hooks,
             collectors,
+            channels,
             metrics: Metrics::new(),
             began: Instant::now(),
             head: watch::Sender::new(head),

@@ -179,7 +179,7 @@ pub(super) async fn forget(store: &Store, loss: &Loss) -> Result<()> {
         for held in &loss.contradicting {
             ops.abandon(&store.origin, &held.head).await?;
         }
-        ops.forget_deliveries_from(loss.found).await?;
+        ops.forget_notices_from(loss.found).await?;
     }
     let place = held::place(store.trust.path(), &store.origin);
     let outside = held::outside(&store.trust, &store.origin)?;

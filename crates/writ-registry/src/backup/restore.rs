@@ -344,7 +344,7 @@ async fn copy_ops(repository: &Repository, set: &Set, root: &Path) -> Result<()>
     }
     copy.name(&target, FILE)?;
     let ops = Ops::open(&target, crate::db::Access::Write).await?;
-    ops.forget_deliveries_from(set.head.size).await?;
+    ops.forget_notices_from(set.head.size).await?;
     ops.close().await;
     Ok(())
 }

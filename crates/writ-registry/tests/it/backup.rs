@@ -17,6 +17,7 @@ use writ_registry::{
 };
 
 use crate::common::{Place, START, finding, scan};
+use crate::notices;
 
 const CHILD: &str = "WRIT_BACKUP_TEST_CHILD";
 
@@ -212,7 +213,7 @@ async fn an_older_backup_is_detected_and_its_loss_is_written_down() {
     record(&store, 0, 10).await;
     let to = place.dir.path().join("backup");
     let made = backup(&store, &to).await;
-    store.deliver_once(3, "mail", "a", "sent").await.unwrap();
+    assert_eq!(notices::said(&store, 3).await, 1);
     record(&store, 10, 17).await;
     let lost_head = store.head(None).await.unwrap();
     store.close().await.unwrap();
@@ -269,9 +270,9 @@ async fn an_older_backup_is_detected_and_its_loss_is_written_down() {
     assert!(note.contains("\n17\n"), "{note}");
     let report = store.verify(Vec::new(), &mut |_, _, _| {}).await.unwrap();
     assert!(report.is_good(), "{:?}", report.failures);
-    // Positions will be filled anew: what was delivered about the old ones is forgotten.
+    // Positions will be filled anew: what was said about the old ones is forgotten.
     record(&store, 20, 22).await;
-    assert!(store.deliver_once(10, "mail", "a", "sent").await.unwrap());
+    assert_eq!(notices::said(&store, 10).await, 1);
 
     // The backup remembers too: this is another history now.
     record(&store, 22, 30).await;

@@ -18,9 +18,10 @@ use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store
 
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
+use crate::notices::said;
 use crate::{
-    exemptions, hooks, keep, keys_trouble, people, recording, repeated, roster, stock, tokens,
-    views,
+    exemptions, hooks, keep, keys_trouble, notices, people, recording, repeated, roster, stock,
+    tokens, views,
 };
 
 /// Everything that asks or fills a database, once.
@@ -35,12 +36,13 @@ async fn everything(make: impl AsyncFn() -> Place) {
     people::accounts_sessions_and_codes(make().await).await;
     tokens::a_token_is_kept_by_its_hash_and_comes_back_with_a_backup(make().await).await;
     hooks::deliveries_are_remembered(make().await).await;
+    notices::a_notice_is_said_once_on_each_channel(make().await).await;
     roster::people_come_and_go(make().await).await;
     keys_trouble::a_stolen_key_is_revoked_from_the_day_it_was_stolen(make().await).await;
     let place = make().await;
     let store = place.create().await;
-    assert!(store.deliver_once(0, "mail", "a", "sent").await.unwrap());
-    assert!(!store.deliver_once(0, "mail", "a", "sent").await.unwrap());
+    assert_eq!(said(&store, 0).await, 1);
+    assert_eq!(said(&store, 0).await, 0);
     let token = Digest::of(b"token");
     let key = store.trust().producer(store.now()).unwrap().key_id();
     let ends = Timestamp::from_micros(START).plus(Span::from_secs(60));
@@ -117,12 +119,7 @@ async fn an_index_of_lost_entries_is_replaced(place: Place) {
     store.record(scan("billing", START, &[])).await.unwrap();
     store.record(scan("wallet", START, &[])).await.unwrap();
     for position in [0, 2] {
-        assert!(
-            store
-                .deliver_once(position, "mail", "a", "sent")
-                .await
-                .unwrap()
-        );
+        assert_eq!(said(&store, position).await, 1);
     }
     let report = store.verify(Vec::new(), &mut |_, _, _| {}).await.unwrap();
     assert!(report.is_good(), "{:?}", report.failures);
@@ -143,9 +140,8 @@ async fn an_index_of_lost_entries_is_replaced(place: Place) {
     assert!(!dump.contains("wallet"), "{dump}");
     // Another entry stands at that position now: what was delivered about the old one is not said
     // of it.
-    for (position, fresh) in [(0, false), (2, true)] {
-        let noted = store.deliver_once(position, "mail", "a", "sent").await;
-        assert_eq!(noted.unwrap(), fresh, "{position}");
+    for (position, fresh) in [(0, 0), (2, 1)] {
+        assert_eq!(said(&store, position).await, fresh, "{position}");
     }
     store.close().await.unwrap();
 }

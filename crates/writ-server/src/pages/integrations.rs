@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 use serde_json::{Value, json};
 use writ_model::{State, Timestamp};
+use writ_registry::notices::{NoticeState, Queued};
 
 use crate::collect::config::CollectorConfig;
 use crate::http::export::{View, respond};
@@ -42,9 +43,34 @@ struct Integration {
     heard_at: Option<Timestamp>,
 }
 
+/// Something that was said outside, or is still to be said.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    /// On which channel.
+    channel: String,
+    /// Which kind of event.
+    event: String,
+    /// In a line.
+    title: String,
+    /// What became of it.
+    state: NoticeState,
+    /// How often it was tried.
+    tries: u64,
+    /// When it was queued.
+    made_at: Timestamp,
+    /// What the channel said last.
+    note: String,
+}
+
 struct Page {
     integrations: Vec<Integration>,
+    /// Newest first; nothing where nobody is told.
+    said: Option<Vec<Said>>,
 }
+
+/// Notices that are shown.
+const SHOWN: usize = 100;
 
 /// Shows the page.
 ///
@@ -130,7 +156,53 @@ pub async fn show(ask: Ask, _: Query<IntegrationsQuery>) -> Result<Response, Pro
             rule.services.join(", "),
         ));
     }
-    respond(&ask, &Page { integrations }).await
+    for channel in &config.notify {
+        let newest = store.notices(Some(channel.name.as_str()), 1).await?;
+        let newest = newest.first();
+        let (state, standing) = match newest.map(|one| one.state) {
+            None => (State::Waiting, "nothing was said yet"),
+            Some(NoticeState::Sent) => (State::Pass, "delivers"),
+            Some(NoticeState::Waiting) => (State::Waiting, "tries"),
+            Some(NoticeState::GivenUp) => (State::Fail, "does not take it"),
+        };
+        integrations.push(Integration {
+            kind: "Notices",
+            name: channel.name.as_str().to_owned(),
+            system: joined(channel.kind(), &channel.place()),
+            scope: match channel.events.is_empty() {
+                true => "every event".to_owned(),
+                false => {
+                    let words: Vec<&str> = channel.events.iter().map(|one| one.word()).collect();
+                    words.join(", ")
+                }
+            },
+            state,
+            standing,
+            heard_at: newest.and_then(|one| one.ended_at),
+        });
+    }
+    let said = match config.notify.is_empty() {
+        true => None,
+        false => {
+            let said = store.notices(None, SHOWN).await?;
+            Some(said.into_iter().map(Said::of).collect())
+        }
+    };
+    respond(&ask, &Page { integrations, said }).await
+}
+
+impl Said {
+    fn of(queued: Queued) -> Self {
+        Self {
+            channel: queued.channel,
+            event: queued.notice.event,
+            title: queued.notice.title,
+            state: queued.state,
+            tries: queued.tries,
+            made_at: queued.made_at,
+            note: queued.note,
+        }
+    }
 }
 
 fn joined(name: &str, address: &str) -> String {
@@ -182,6 +254,42 @@ impl Page {
     }
 }
 
+impl Page {
+    fn notices(&self) -> Option<Table> {
+        let mut table = Table::new(
+            "notices",
+            "Said outside, newest first",
+            vec![
+                Column::head("About"),
+                Column::text("Event"),
+                Column::text("Channel"),
+                Column::text("Standing"),
+                Column::number("Tries"),
+                Column::text("What it answered"),
+                Column::narrow("Since"),
+            ],
+        );
+        for one in self.said.as_ref()? {
+            let (state, word) = match one.state {
+                NoticeState::Sent => (State::Pass, "sent"),
+                NoticeState::Waiting => (State::Waiting, "waiting"),
+                NoticeState::GivenUp => (State::Fail, "given up"),
+            };
+            table.rows.push(Row::new(vec![
+                Cell::text(&one.title),
+                Cell::text(&one.event),
+                Cell::text(&one.channel),
+                Cell::html(word, chip::tag(state, word)),
+                Cell::text(one.tries.to_string()),
+                Cell::text(&one.note),
+                Cell::text(minutes(one.made_at)),
+            ]));
+        }
+        table.empty = Some(Empty::NothingFound("0 notices were queued.".to_owned()));
+        Some(table)
+    }
+}
+
 impl View for Page {
     const SCHEMA: &'static str = "writ.page.integrations/1";
 
@@ -195,14 +303,21 @@ impl View for Page {
     }
 
     fn body(&self, _: &Ask) -> Markup {
-        html! { (self.table().html()) }
+        html! {
+            (self.table().html())
+            @if let Some(notices) = self.notices() {
+                h2 { "Notices" }
+                (notices.html())
+            }
+        }
     }
 
     fn tables(&self, _: &Ask) -> Vec<Table> {
-        vec![self.table()]
+        let notices = self.notices();
+        std::iter::once(self.table()).chain(notices).collect()
     }
 
     fn data(&self) -> Value {
-        json!({ "integrations": self.integrations })
+        json!({ "integrations": self.integrations, "notices": self.said })
     }
 }

@@ -11,6 +11,7 @@ mod hooks;
 mod hooks_gate;
 mod intake;
 mod issuer;
+mod notify;
 mod oidc;
 mod oidc_people;
 mod oidc_real;
