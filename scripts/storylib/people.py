@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import hmac
-import itertools
 import struct
 import time
 import urllib.parse
@@ -11,7 +10,7 @@ import urllib.parse
 from playwright.sync_api import Error as BrowserError
 
 from . import browser
-from .tools import PATIENCE, Wrong, flat, must
+from .tools import Away, flat, must
 from .world import PASSWORD
 
 WIDE = {"width": 1360, "height": 900}
@@ -43,7 +42,7 @@ class OneTimeCode:
         person.does("sets up one-time codes", "/settings", "Set up one-time codes", done="Use codes")
         shown = person.page.locator("form:has(input[value=confirm])").locator("xpath=preceding::code[1]").inner_text()
         self.secret = base64.b32decode("".join(shown.split()) + "=" * (-len("".join(shown.split())) % 8))
-        person.does("confirms the first code", "/settings", "Use codes", lambda page: page.fill("#code", self.code()), done="Do without codes")
+        person.does("confirms the first one-time code", "/settings", "Use codes", lambda page: page.fill("#code", self.code()), done="Do without codes")
 
     def signing_in(self, page):
         """What the form of the sign-in asks for beside name and password."""
@@ -85,8 +84,9 @@ class Person:
 
     def _load(self, path):
         answer = self.page.goto(path, wait_until="load")
-        must(answer.status < 500, f"{path} answered {answer.status} to {self.name}: {self.text()[:400]}")
-        return answer.status
+        if answer.status >= 500:
+            raise Away(f"{path} answered {answer.status} to {self.name}: {self.text()[:400]}")
+        return answer
 
     def looks(self, path, *parts):
         """Opens a page, which must be clean and say all of these."""
@@ -146,17 +146,17 @@ class Person:
 
     def _again(self, what, act):
         """Does something; where the server went away meanwhile, again, as people do."""
-        world, end = self.people.world, time.monotonic() + PATIENCE
-        for attempt in itertools.count():
+        def tried(attempt):
             try:
-                return world.around(f"{self.name} {what}", lambda: act(attempt))
-            except (BrowserError, Wrong) as error:
-                away = isinstance(error, BrowserError) or " answered 5" in str(error)
-                if not world.patient or not away or time.monotonic() > end:
-                    raise Wrong(f"{self.name} {what}: {error}") from error
-                time.sleep(0.2)
+                answer = act(attempt)
+                if answer and answer.status >= 500:
+                    raise Away(f"{self.name} {what}: answered {answer.status}: {self.text()[:2000]}")
+                return answer
+            except BrowserError as error:
                 if hasattr(self.page, "heard"):
                     self.page.heard.clear()
+                raise Away(f"{self.name} {what}: {error}") from error
+        return self.people.world.asks(f"{self.name} {what}", tried)
 
     def posts(self, path, fields):
         """Hands in a form without a browser, with the cookie and the token of the session: status and text."""

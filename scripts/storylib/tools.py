@@ -17,6 +17,10 @@ class Wrong(Exception):
     """Something was not as it must be."""
 
 
+class Away(Wrong):
+    """The server did not answer, or could not; asked again, it may."""
+
+
 def must(so, what):
     if not so:
         raise Wrong(what)

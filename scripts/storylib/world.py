@@ -1,5 +1,7 @@
 """The machines: a server with its store, a repository with CI jobs, and a place where the service runs."""
 
+import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -14,7 +16,7 @@ import urllib.request
 from .issuer import Issuer
 from .keys import Key
 from .site import Site
-from .tools import PATIENCE, ROOT, free_ports, must, ran
+from .tools import Away, PATIENCE, ROOT, free_ports, must, ran
 
 SERVICE = "orders"
 PASSWORD = "correct horse battery"
@@ -97,8 +99,9 @@ class World:
         self.log = keep / "server.log"
         self.log.write_text("")
         self.work = self.folder / "work"
-        # Called around everything that a client asks of the server: when it is killed is decided there.
+        # Called around everything that a client asks of the server for the first time; who kills it does so there.
         self.around = lambda what, act: act()
+        # Whether clients ask again when the server was away.
         self.patient = False
 
     def __enter__(self):
@@ -268,13 +271,23 @@ class World:
         return self._asked(words, codes, lambda: self.environment("host", WRIT_SERVER=self.base, WRIT_TOKEN=self.token))
 
     def _asked(self, words, codes, environment):
-        """A command that speaks to the server. Where that is away it is tried again, as people and CI systems do."""
+        def act(_):
+            done = ran([self.writ], words, environment(), self.work)
+            if done.code not in codes and done.code in (3, 8):
+                raise Away(f"{done}: exit code {done.code}, wanted {codes}")
+            return done.ok(*codes)
+        return self.asks(f"writ {' '.join(words[:2])}", act)
+
+    def asks(self, what, act):
+        """Does what asks the server something. Where that is away it is done again, as people and CI systems do."""
         end = time.monotonic() + PATIENCE
-        while True:
-            done = self.around(f"writ {' '.join(words[:2])}", lambda: ran([self.writ], words, environment(), self.work))
-            if done.code in codes or not self.patient or done.code not in (3, 8) or time.monotonic() > end:
-                return done.ok(*codes)
-            time.sleep(0.2)
+        for attempt in itertools.count():
+            try:
+                return act(attempt) if attempt else self.around(what, lambda: act(0))
+            except Away:
+                if not self.patient or time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
 
     def built(self):
         """The digest that the last build left."""
@@ -290,12 +303,19 @@ class World:
 
     def send(self, path, body=None, **headers):
         """What the server answers: status, headers, text."""
-        request = urllib.request.Request(self.base + path, body, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, answer.headers, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers, error.read().decode()
+        def act(_):
+            request = urllib.request.Request(self.base + path, body, headers)
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return answer.status, answer.headers, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                text = error.read().decode()
+                if error.code >= 500:
+                    raise Away(f"{path} answered {error.code}: {text[:2000]}") from error
+                return error.code, error.headers, text
+            except (OSError, http.client.HTTPException) as error:
+                raise Away(f"{path}: {error}") from error
+        return self.asks(f"{'POST' if body else 'GET'} {path}", act)
 
     def get(self, path, cookie):
         """A page or document, and the milliseconds that the server says it took."""
