@@ -160,11 +160,14 @@ class Person:
 
     def posts(self, path, fields):
         """Hands in a form without a browser, with the cookie and the token of the session: status and text."""
-        world = self.people.world
-        page = world.get("/settings", self.cookie)[0]
-        token = page.split('name="form_token" value="', 1)[1].split('"', 1)[0]
-        status, _, text = world.send(path, urllib.parse.urlencode({**fields, "form_token": token}).encode(), cookie=self.cookie)
-        return status, flat(text)
+        data = urllib.parse.urlencode({**fields, "form_token": self.token()}).encode()
+        status, _, text = self.people.world.send(path, data, cookie=self.cookie)
+        return status, text
+
+    def token(self):
+        """The token of the session that forms carry."""
+        page = self.people.world.get("/settings", self.cookie)[0]
+        return page.split('name="form_token" value="', 1)[1].split('"', 1)[0]
 
     def photograph(self, name, part=None):
         """Keeps what this person sees."""

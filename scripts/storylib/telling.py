@@ -74,6 +74,11 @@ class Telling:
         self.kept = now
         return len(now)
 
+    def deployments(self, *outcomes):
+        """Deployments that ended so, or began: artefact and beginning."""
+        found = [one for one in self.listed("evidence") if one["predicateType"] == "urn:writ:predicate:deployment:v1"]
+        return {(one["subject"]["artifact"], one["facts"]["startedAt"]) for one in found if one["facts"]["outcome"] in outcomes}
+
     def release(self, artifact):
         """The number of the release of an artefact."""
         found = [one for one in self.listed("releases") if one["artifact"] == artifact]
@@ -289,6 +294,8 @@ class Telling:
         up = [name for name, status in world.site.state().items() if status not in ("MAINT", "DRAIN")]
         must(up == world.site.listening(), f"HAProxy sends visitors to {up}, {world.site.listening()} run")
         count = self.remember()
+        begun, ended = self.deployments("started"), self.deployments("succeeded", "rolled-back", "failed")
+        must(begun <= ended, f"deployments began and nothing says how they ended: {begun - ended}")
         world.stop()
         verified = world.on_server("verify").ok()
         world.start()

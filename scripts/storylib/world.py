@@ -184,12 +184,12 @@ class World:
         """A command on the server's machine."""
         return ran([self.writ], words, self.environment("server"), self.folder / "server", given)
 
-    def start(self):
+    def start(self, **more):
         begin = time.monotonic()
         with open(self.log, "ab") as log:
             self.server = subprocess.Popen(
                 [self.writ, "serve", "--config", self.config, "--listen", f"127.0.0.1:{self.port}"],
-                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.environment("server"), cwd=self.folder,
+                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.environment("server", **more), cwd=self.folder,
             )
         process = self.server
         while True:
