@@ -136,7 +136,8 @@ class World:
             self.on_server("server", "account", "add", account, "--role", role, given=PASSWORD + "\n").ok()
         self._know()
         (self.folder / "server/writ.toml").write_text(f'version = 1\nservice = "{SERVICE}"\nprofile = "story"\n')
-        self.on_server("control", "bind", "story", "--service", SERVICE).ok()
+        bound = self.on_server("control", "bind", "story", "--service", SERVICE, "--identity", "olga").ok()
+        self._second(bound.out.split()[-1])
         self.on_server("key", "new", "--purpose", "writ:production", "--reason", "the first").ok()
         self.log_key = self.on_server("key", "export", "log", "--vkey").ok().out.strip()
         self.start()
@@ -168,7 +169,10 @@ class World:
         ]
         given = json.dumps({"people": people})
         asked = self.on_server("server", "people", "import", "-", "--identity", "olga", "-f", "json", given=given).ok()
-        digest = asked.json()["proposed"]["digest"].removeprefix("sha256:")[:12]
+        self._second(asked.json()["proposed"]["digest"].removeprefix("sha256:")[:12])
+
+    def _second(self, digest):
+        """What the operator proposed is approved by somebody else."""
         self.on_server("server", "people", "approve", digest, "--identity", "cleo").ok()
 
     def environment(self, home, **more):
