@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from storylib.forging import Forger
 from storylib.people import People
-from storylib.tools import ROOT
+from storylib.tools import ROOT, told_to_end
 from storylib.world import World
 
 
@@ -21,6 +21,7 @@ def main():
     parser.add_argument("writ", nargs="?", default="target/release/writ")
     parser.add_argument("--keep", type=pathlib.Path, default=ROOT / "target/forgeries", help="where the server's log goes")
     options = parser.parse_args()
+    told_to_end()
     shutil.rmtree(options.keep, ignore_errors=True)
     options.keep.mkdir(parents=True)
     begin, count = time.monotonic(), 0

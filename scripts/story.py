@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 from storylib.killing import Killer, Watch
 from storylib.people import People
 from storylib.telling import Telling
-from storylib.tools import ROOT, must
+from storylib.tools import ROOT, must, told_to_end
 from storylib.world import World
 
 
@@ -25,18 +25,13 @@ def told(options, play, keep, begins):
     """Tells the story once, to its end; `begins` is given the world before anybody does anything."""
     keep.mkdir(parents=True)
     with World(options.writ, keep) as world, People(world, play) as people:
-        try:
-            noted = begins(world)
-            telling = Telling(world, people, say)
-            telling.tell()
-            telling.ended()
-            for name, figure in telling.timed().items():
-                print(f"    {name}: {figure}", flush=True)
-            return noted
-        except BaseException:
-            # What the server said, before its folder goes.
-            print("".join(world.log.read_text(errors="replace").splitlines(True)[-60:]), file=sys.stderr)
-            raise
+        noted = begins(world)
+        telling = Telling(world, people, say)
+        telling.tell()
+        telling.ended()
+        for name, figure in telling.timed().items():
+            print(f"    {name}: {figure}", flush=True)
+        return noted
 
 
 def main():
@@ -46,6 +41,7 @@ def main():
     parser.add_argument("--kills", type=int, default=12, metavar="N", help="how often the server is killed when the story is told again; 0: it is told once")
     parser.add_argument("--seed", type=int, help="chooses when it is killed")
     options = parser.parse_args()
+    told_to_end()
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     shutil.rmtree(options.keep, ignore_errors=True)
     begin = time.monotonic()

@@ -30,7 +30,8 @@ class Killer:
     """Kills the server while some of what was noted is asked again, and starts it on the same folder."""
 
     def __init__(self, world, asked, kills, seed, say):
-        self.world, self.asked, self.say, self.at, self.done = world, asked, say, 0, 0
+        self.world, self.asked, self.say = world, asked, say
+        self.at, self.done, self.failed = 0, 0, None
         chance = random.Random(seed)
         chosen = chance.sample(range(len(asked)), min(kills, len(asked)))
         # Somewhere between the beginning of it and its end, and away for a moment.
@@ -50,6 +51,8 @@ class Killer:
             return act()
         finally:
             killing.join()
+            if self.failed:
+                raise self.failed
 
     def _kill(self, what, after, away):
         time.sleep(after)
@@ -57,4 +60,8 @@ class Killer:
         self.done += 1
         self.say(f"killed {after * 1e3:.0f} ms after the beginning of: {what}")
         time.sleep(away)
-        self.world.start()
+        try:
+            self.world.start()
+        except Exception as error:
+            # It does not start any more: that is what this is about.
+            self.failed = error

@@ -20,7 +20,7 @@ STEP = 30  # seconds of a one-time code
 class OneTimeCode:
     """How somebody proves who they are: a password and a code of a telephone (RFC 6238).
 
-    Another way, such as a passkey, is another class with these three methods.
+    Another way, such as a passkey, is another class with the methods below `code`.
     """
 
     def __init__(self):
@@ -48,6 +48,9 @@ class OneTimeCode:
         """What the form of the sign-in asks for beside name and password."""
         if self.secret:
             page.fill("#code", self.code())
+
+    def approving(self, page):
+        """What an answer to a release asks for beside a note: nothing more, the session knows how it began."""
 
     def confirm(self, page):
         """What a form asks for that wants to know once more who it is."""
@@ -192,7 +195,11 @@ class Person:
         path = f"/releases/{release}"
         self.looks(path)
         button = self.page.locator("button[value=approve]").inner_text() if approve else "Reject"
-        self.does(f"answers {release}", path, button, lambda page: page.fill("#note", note),
+        def fill(page):
+            page.fill("#note", note)
+            self.proof.approving(page)
+
+        self.does(f"answers {release}", path, button, fill,
                   done="You cannot approve: approved it already" if approve else "rejected", refused=refused)
 
 

@@ -3,7 +3,6 @@
 import collections
 import hashlib
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -69,7 +68,8 @@ class Site:
         config = self.folder / "haproxy.cfg"
         config.write_text(PROXY.format(socket=self.socket, front=self.front, **self.slots))
         with open(self.folder / "haproxy.log", "wb") as log:
-            self.proxy = subprocess.Popen([haproxy(), "-db", "-f", config], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+            self.proxy = subprocess.Popen([haproxy(), "-db", "-f", config], stdout=log, stderr=subprocess.STDOUT,
+                                          stdin=subprocess.DEVNULL, start_new_session=True)
         until("HAProxy", lambda: listens(self.front))
 
     def listening(self):

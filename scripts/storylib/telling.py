@@ -4,7 +4,7 @@ import json
 import statistics
 import time
 
-from .tools import flat, must, until
+from .tools import flat, must
 
 # Lists of the interface whose entries must not get lost, what names an entry, and whether the list has pages. Every
 # entry of the ledger is evidence; the others have numbers of their own.

@@ -5,8 +5,10 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -19,6 +21,11 @@ class Wrong(Exception):
 
 class Away(Wrong):
     """The server did not answer, or could not; asked again, it may."""
+
+
+def told_to_end():
+    """Lets a script that is told to end stop what it started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def must(so, what):

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -112,7 +113,9 @@ class World:
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind and issubclass(kind, Exception):
+            print("the last lines of the server:\n" + "".join(self.log.read_text(errors="replace").splitlines(True)[-40:]), file=sys.stderr)
         self.close()
 
     def close(self):
