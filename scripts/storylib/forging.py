@@ -170,11 +170,11 @@ class Forger:
         _, checks = self.gate(8)
         must(checks["CHG-03"]["state"] == "waiting", checks["CHG-03"])
         self.next = self.release(self.newer)
-        why = self.refused("rita", *self.answer("rita", self.next, mark), 400, says="")
+        why = self.refused("rita", *self.answer("rita", self.next, mark), 400, says="shown with")
         self.tried("approval of another digest", f"what Rita signed for {self.first} is posted for {self.next}, whose digest is another", f"{why}; the gate: {checks['CHG-03']['title']}")
 
     def by_somebody_else(self):
-        why = self.refused("bob", *self.answer("bob", self.next, self.shown("rita", self.next)), 400, says="")
+        why = self.refused("bob", *self.answer("bob", self.next, self.shown("rita", self.next)), 400, says="shown with")
         self.tried("an approval form of somebody else", f"Bob posts the form of {self.next} that Rita was shown", why)
 
     def older_state(self):

@@ -221,7 +221,8 @@ class Telling:
     def broken(self):
         world, people = self.world, self.people
         ada, rita = people["ada"], people["rita"]
-        self.gate(1, 8, artifact=self.third)
+        checks = self.gate(1, artifact=self.third)
+        must(checks["PRV-01"]["state"] == "missing", f"nobody built {self.third}, and yet: {checks['PRV-01']}")
         release = self.release(self.third)
 
         def fill(page, confirm):

@@ -39,7 +39,7 @@ database_age = "7d"
 approvals = { role = "reviewer", count = 1 }
 
 [environment.default]
-controls = ["SEC-01", "TST-01", "TST-02", "CHG-03", "CHG-04", "CHG-05", "CHG-06", "ENV-01"]
+controls = ["SEC-01", "TST-01", "TST-02", "PRV-01", "CHG-03", "CHG-04", "CHG-05", "CHG-06", "ENV-01"]
 """
 
 PIPELINE = """
