@@ -106,8 +106,9 @@ class Person:
     def clean(self, where):
         """Nothing was heard that a person would not see."""
         heard = getattr(self.page, "heard", []) + browser.violations(self.page)
-        # Chromium says so of a page that was refused, which is what the page itself says.
-        heard = [one for one in heard if "the server responded with a status of 4" not in one]
+        # Chromium says so of a page that was refused, which is what the page itself says; and of what it no longer needs
+        # because somebody moved on.
+        heard = [one for one in heard if "the server responded with a status of 4" not in one and "net::ERR_ABORTED" not in one]
         must(not heard, f"{where}, seen by {self.name}: {heard}")
 
     def does(self, what, path, button, fill=lambda page: None, done=None, found=None, refused=None):

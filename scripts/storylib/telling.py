@@ -269,12 +269,13 @@ class Telling:
         }, [{"name": "orders", "digest": {"sha256": self.third[7:]}, "annotations": {"kind": "artifact", "service": "orders", "environment": "production"}}])
         status, text = world.hand_in(envelope)
         must(status in (200, 201), f"{status} {text}")
-        seen = world.host("env", "snapshot", "production", "-f", "json").json()["components"]
-        must([(one["state"], one["observed"], one["by"]["kind"]) for one in seen] == [("authorised", self.third, "break-glass")], seen)
+        # Authorised by the emergency, and still nothing that the gate would say yes to: nobody built it.
+        seen = world.host("env", "snapshot", "production", "-f", "json", codes=(1,)).json()["components"]
+        must([(one["state"], one["observed"], one["by"]["kind"]) for one in seen] == [("not-compliant", self.third, "break-glass")], seen)
         rita = self.people["rita"]
         rita.looks("/environments/production", self.third[7:15])
         rita.photograph("emergency-runs")
-        self.say(f"What was put there is recorded as deployed under BG-1: drift is over, {self.third[7:15]} runs by break-glass")
+        self.say(f"What was put there is recorded as deployed under BG-1: {self.third[7:15]} is authorised by break-glass, and shown as not compliant")
 
     # What is measured, and what must be so at the end.
 
