@@ -3,11 +3,9 @@
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +13,9 @@ import urllib.request
 
 import axe_playwright_python
 from playwright.sync_api import sync_playwright
+
+from storylib.browser import WATCH, launch, listen, violations
+from storylib.tools import free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 AXE = (pathlib.Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -67,12 +68,6 @@ LINKED = {
     "item": ("/evidence?type=container-scan", "/e/", "main tr"),
 }
 PRINTED = ["overview", "change", "decision", "controls", "control", "item", "finding"]
-WATCH = """
-window.__violations = [];
-document.addEventListener('securitypolicyviolation', (event) => {
-  window.__violations.push(event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sourceFile);
-});
-"""
 # What sticks out of the page, and by how much.
 OVERFLOW = """() => {
   const page = document.documentElement;
@@ -119,20 +114,14 @@ class Test:
     def open(self, context, name, path, expected=200):
         """Opens a page and listens for everything that a person would not see."""
         page = context.new_page()
-        page.heard = heard = []
-        page.on("console", lambda said: heard.append(f"console: {said.text}") if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: heard.append(f"script: {error}"))
-        page.on("dialog", lambda dialog: (heard.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda asked: None if asked.url.startswith((self.base + "/", "data:")) else heard.append(f"asks {asked.url}"))
-        page.on("requestfailed", lambda asked: heard.append(f"fails {asked.url}: {asked.failure}"))
-        page.on("response", lambda got: heard.append(f"{got.status} {got.url}") if got.status >= 400 and got.url != self.base + path else None)
+        listen(page, self.base, lambda got: got.status >= 400 and got.url != self.base + path)
         answer = page.goto(path, wait_until="load")
         if answer.status != expected:
             self.wrong(name, f"{path} answered {answer.status}")
         return page
 
     def heard(self, page, name, expected=200):
-        for one in page.heard + [f"CSP: {one}" for one in page.evaluate("window.__violations || []")]:
+        for one in page.heard + violations(page):
             # Chromium says so of the page itself when it is a 404.
             if not (expected == 404 and "404" in one):
                 self.wrong(name, one)
@@ -310,24 +299,10 @@ class Test:
             self.wrong("hostile store", f"only {len(seen)} pages")
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def chromium():
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        path = shutil.which(name)
-        if path:
-            return path
-    sys.exit("error: Chromium is missing: apt-get install --no-install-recommends chromium")
-
-
 @contextlib.contextmanager
 def server(command, log):
     """A server on a port of its own; `command` takes the address last."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     base = f"http://{address}"
     with open(log, "wb") as out:
         process = subprocess.Popen([*command, address], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
@@ -357,13 +332,9 @@ def main():
     options = parser.parse_args()
     shutil.rmtree(options.keep, ignore_errors=True)
     options.keep.mkdir(parents=True)
-    flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
-    if os.geteuid() == 0:
-        flags.append("--no-sandbox")
     begin = time.monotonic()
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium(), args=flags)
+        browser = launch(play)
         demo = contextlib.nullcontext(options.base) if options.base else server([options.writ, "serve", "--demo", "--listen"], options.keep / "server.log")
         with demo as base:
             test = Test(base, browser, options.keep)

@@ -63,7 +63,9 @@ pub use run::{
 };
 pub use sbom::{CycloneDxBom, SbomSummary, SpdxDocument};
 pub use scan::Scan;
-pub use slsa_provenance::{BuildDefinition, BuildMetadata, Builder, RunDetails, SlsaProvenance};
+pub use slsa_provenance::{
+    BuildDefinition, BuildFacts, BuildMetadata, Builder, RunDetails, SlsaProvenance,
+};
 pub use snapshot::{Compared, Drift, DriftKind, Running, Snapshot};
 pub use test_result::{TestCounts, TestFacts, TestResult, TestVerdict};
 pub use vsa::{

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use writ_evidence::predicate::{
-    Authorship, BuildDefinition, BuildMetadata, Builder, CachedFrom, CommitRange, Coverage,
-    CoverageGap, DefinitionFinding, ExecutedFile, FileRef, FindingsRef, Inventory, LockDifference,
-    Production, Ratio, Run, RunDetails, RunStage, Scan, SlsaProvenance,
+    Authorship, BuildDefinition, BuildFacts, BuildMetadata, Builder, CachedFrom, CommitRange,
+    Coverage, CoverageGap, DefinitionFinding, ExecutedFile, FileRef, FindingsRef, Inventory,
+    LockDifference, Production, Ratio, Run, RunDetails, RunStage, Scan, SlsaProvenance,
     StageState as RecordedState, TestCounts, TestFacts, TestResult, TestVerdict,
 };
 use writ_evidence::reference::{Holds, Reference};
@@ -243,7 +243,7 @@ impl Recorder for StoreRecorder {
                 None => self.record(evidence, failure(evidence, production))?,
             },
             EvidenceKind::Provenance if evidence.image.is_some() => {
-                self.record(evidence, provenance(evidence, &facts_file))?
+                self.record(evidence, provenance(evidence, &facts_file, self.origin))?
             }
             EvidenceKind::Provenance => self.record(evidence, failure(evidence, production))?,
         };
@@ -375,7 +375,7 @@ fn failure(evidence: &StageEvidence, production: Production) -> Scan {
     }
 }
 
-fn provenance(evidence: &StageEvidence, facts: &FileRef) -> SlsaProvenance {
+fn provenance(evidence: &StageEvidence, facts: &FileRef, origin: Origin) -> SlsaProvenance {
     let mut sources = Vec::new();
     if let Some(commit) = &evidence.subject.commit {
         sources.push(ResourceDescriptor::git_commit(
@@ -418,6 +418,14 @@ fn provenance(evidence: &StageEvidence, facts: &FileRef) -> SlsaProvenance {
             }),
             byproducts: vec![product],
         },
+        writ: Some(BuildFacts {
+            service: evidence.service.clone(),
+            evidence_type: EvidenceType::Provenance,
+            observed_at: evidence.observed_at,
+            origin,
+            producer_class: evidence.producer_class,
+            dirty: evidence.dirty,
+        }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use writ_model::Timestamp;
+use writ_model::{EvidenceType, Origin, ProducerClass, Timestamp};
 
 use crate::statement::Predicate;
 use crate::statement::ResourceDescriptor;
@@ -18,6 +18,28 @@ pub struct SlsaProvenance {
     pub build_definition: BuildDefinition,
     /// The execution of the build.
     pub run_details: RunDetails,
+    /// What Writ knows beyond that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writ: Option<BuildFacts>,
+}
+
+/// What Writ knows of a build: without it the provenance would count as handed in from a laptop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildFacts {
+    /// Service.
+    pub service: String,
+    /// What it is evidence for.
+    pub evidence_type: EvidenceType,
+    /// When the build ended.
+    pub observed_at: Timestamp,
+    /// Whether Writ itself ran the build.
+    pub origin: Origin,
+    /// Where it ran.
+    pub producer_class: ProducerClass,
+    /// Whether the work tree differed from its commit.
+    #[serde(default)]
+    pub dirty: bool,
 }
 
 /// The inputs of a build.

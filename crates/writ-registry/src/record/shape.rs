@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use writ_evidence::predicate::{
-    Approval, BreakGlass, Definition, Exemption, PredicateType, Rejection, Snapshot,
+    Approval, BreakGlass, Decision, Definition, Exemption, PredicateType, Rejection, Snapshot,
 };
 use writ_evidence::reference::Reference;
 use writ_evidence::statement::{Predicate as _, Statement};
@@ -30,9 +30,9 @@ pub(crate) fn validate(
     }
 }
 
-/// What nobody hands in from outside: what the server itself observed, which profile binds, and what
-/// people decided. The gate believes the first without a question, is chosen by the second, and lets
-/// pass by the third.
+/// What nobody hands in from outside: what the server itself observed, which profile binds, what people
+/// decided, and what the gate decided. The gate believes the first without a question, is chosen by the
+/// second, and lets pass by the third; by the last a writ counts, or no longer.
 pub(super) fn not_the_servers(
     statement: &Statement<serde_json::Value>,
     item: &EvidenceItem,
@@ -59,6 +59,13 @@ pub(super) fn not_the_servers(
     if BY_PEOPLE.contains(&statement.predicate_type.as_str()) {
         return Err(
             "a person's decision was handed in; people approve, exempt and break the glass on the pages of this server, where they are signed in"
+                .to_owned(),
+        );
+    }
+    // The newest decision says whether a writ still counts: a copied yes would revive one that a no ended.
+    if statement.predicate_type == Decision::URI {
+        return Err(
+            "a decision was handed in; the server judges its own store by its own controls: ask it with writ gate"
                 .to_owned(),
         );
     }

@@ -1,11 +1,11 @@
 //! The statements of the story, built of the same predicates as everybody's.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use writ_evidence::predicate::{
-    Approval, ApprovalAbout, Authorship, BuildDefinition, Builder, CodeReview, CommitRange,
-    Coverage, CoverageGap, Definition, DefinitionKind, FileRef, FindingsRef, Inventory, Probe,
-    Production, Ratio, Review, ReviewVerdict, Run, RunDetails, RunStage, Scan, SlsaProvenance,
-    StageState, TestCounts, TestFacts, TestResult, TestVerdict,
+    Approval, ApprovalAbout, Authorship, BuildDefinition, BuildFacts, Builder, CodeReview,
+    CommitRange, Coverage, CoverageGap, Definition, DefinitionKind, FileRef, FindingsRef,
+    Inventory, Probe, Production, Ratio, Review, ReviewVerdict, Run, RunDetails, RunStage, Scan,
+    SlsaProvenance, StageState, TestCounts, TestFacts, TestResult, TestVerdict,
 };
 use writ_evidence::statement::{Predicate, ResourceDescriptor, Statement};
 use writ_model::{
@@ -441,6 +441,14 @@ pub fn provenance(change: &Change, at: Timestamp) -> Result<Made, DemoError> {
             metadata: None,
             byproducts: Vec::new(),
         },
+        writ: Some(BuildFacts {
+            service: change.service().name.to_owned(),
+            evidence_type: EvidenceType::Provenance,
+            observed_at: at,
+            origin: Origin::Observed,
+            producer_class: ProducerClass::CiProtected,
+            dirty: false,
+        }),
     };
     let mut image = about_image(change);
     for (name, value) in [
@@ -449,15 +457,7 @@ pub fn provenance(change: &Change, at: Timestamp) -> Result<Made, DemoError> {
     ] {
         image.annotations.insert(name.to_owned(), value);
     }
-    let payload = Statement::new(vec![image, about_commit(change)], provenance);
-    // The predicate is somebody else's: Writ's own facts stand in its field `writ`.
-    let mut value = serde_json::to_value(&payload).unwrap_or_default();
-    value["predicate"]["writ"] = json!({
-        "service": change.service().name, "evidenceType": "provenance", "observedAt": at,
-        "origin": "observed", "producerClass": "ci-protected",
-    });
-    let payload = writ_evidence::canonical::to_vec(&value)
-        .map_err(|error| DemoError::Statement(error.into()))?;
+    let payload = Statement::new(vec![image, about_commit(change)], provenance).to_payload()?;
     Ok(Made {
         id: EvidenceId::of_payload(&payload),
         took: 0,

@@ -418,11 +418,17 @@ async fn from_a_blocked_gate_to_a_writ() {
 }
 
 #[tokio::test]
-async fn decisions_of_people_are_not_handed_in() {
+async fn decisions_are_not_handed_in() {
     let world = World::new().await;
     let server = &world.guarded.server;
     let dev = world.guarded.sign_in("dev").await;
-    for name in ["approval", "rejection", "exemption", "break-glass"] {
+    for name in [
+        "approval",
+        "rejection",
+        "exemption",
+        "break-glass",
+        "decision",
+    ] {
         let path = format!(
             "{}/../writ-evidence/tests/corpus/{name}.json",
             env!("CARGO_MANIFEST_DIR")
