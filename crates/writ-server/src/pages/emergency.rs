@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use writ_evidence::predicate::{Actor, BreakGlassOutcome, ReleaseRef};
 use writ_model::{Check, Role, Span, State as Word};
-use writ_registry::ReleaseRow;
+use writ_registry::{NewRecord, ReleaseRow};
 use writ_registry::directory::SignIn;
 use writ_release::breakglass::{
     self, Emergency, EmergencyError, MAX_TEXT, OPEN_AT_MOST, Opening, Standing, may_review,
@@ -19,10 +19,13 @@ use crate::figures::emergency::{self, Emergencies};
 use crate::figures::release::{self, Review};
 use crate::figures::{environment, people};
 use crate::http::export::{View, respond};
+use crate::http::confirm::{self, Confirming, Next, Offer};
 use crate::http::problem::shown;
+use crate::http::site::Site;
 use crate::http::{Ask, Code, Problem, Query};
 use crate::pages::decision::{checks_table, unsatisfied};
 use crate::parts::frame::{self, Head, Section};
+use crate::parts::passkey::{self, Use};
 use crate::parts::{Cell, Column, Empty, Row, Table, chip, form, ident, time};
 use crate::paths;
 use crate::state::Shared;
@@ -48,13 +51,18 @@ struct OpenPage {
     chosen: Option<String>,
     found: Emergencies,
     why_not: Option<String>,
+    offer: Offer,
 }
 
 /// Shows the form.
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn new(ask: Ask, Query(query): Query<OpenQuery>) -> Result<Response, Problem> {
+pub async fn new(
+    ask: Ask,
+    site: Site,
+    Query(query): Query<OpenQuery>,
+) -> Result<Response, Problem> {
     let mut releases = Vec::new();
     if let Some(name) = &query.release {
         releases.push(release::find(&ask, name).await?);
@@ -78,6 +86,7 @@ pub async fn new(ask: Ask, Query(query): Query<OpenQuery>) -> Result<Response, P
         chosen: query.release,
         found: emergency::read(&ask).await?,
         why_not,
+        offer: confirm::offer(&ask, site).await?,
     };
     frame::page(&ask, &OpenPage::head(), &page.body(&ask)).await
 }
@@ -146,6 +155,7 @@ impl OpenPage {
                         input id="second_code" name="second_code" type="text" inputmode="numeric" autocomplete="off" maxlength="10" disabled[off];
                     }
                 }
+                @if !off { (passkey::fields(&self.offer, "passkey-said", Use::Instead("password"))) }
                 button.btn.primary type="submit" disabled[off] { "Break the glass" }
                 @if let Some(why) = &self.why_not { p { "You cannot open one: " (why) "." } }
             }
@@ -172,6 +182,8 @@ pub struct OpenForm {
     second_password: String,
     #[serde(default)]
     second_code: String,
+    #[serde(default)]
+    passkey: String,
 }
 
 /// Opens an emergency.
@@ -181,11 +193,16 @@ pub struct OpenForm {
 pub async fn open(
     ask: Ask,
     State(state): State<Shared>,
+    site: Site,
     Form(asked): Form<OpenForm>,
 ) -> Result<Response, Problem> {
     let row = release::find(&ask, &asked.release).await?;
-    let mut by = acting(&ask.principal, Action::OpenEmergencies, &row.service)?;
-    if ask.principal.browser.is_some() {
+    let purpose = format!("break the glass for {}", row.human());
+    let confirming = Confirming::begin(&ask, purpose, &asked.passkey)?;
+    let by = acting(&ask.principal, Action::OpenEmergencies, &row.service)?;
+    let mut by = confirming.actor(by);
+    // A passkey proves more than the password would once more.
+    if ask.principal.browser.is_some() && !confirming.is_used() {
         let account = state.store.account_of(&ask.principal.id).await?;
         // Who signs in elsewhere has no password here; their session is all there is.
         if account.is_some_and(|account| account.has_password()) {
@@ -241,9 +258,13 @@ pub async fn open(
             .collect(),
         open_for: Span::from_secs(i64::from(asked.minutes) * 60),
     };
-    let recorded = breakglass::open(&state.store, opening, &found.strictness, &facts)
-        .await
+    let payload = breakglass::draft_opening(opening, &found.strictness, &facts, confirming.at)
         .map_err(refused)?;
+    let payload = match confirming.go_on(&ask, site, payload).await? {
+        Next::Record(payload) => payload,
+        Next::Ask(response) => return Ok(response),
+    };
+    let recorded = state.store.record(NewRecord::payload(payload)).await?;
     tracing::warn!(release = review.row.human(), by = %ask.principal.id, entry = recorded.index, "the glass was broken");
     settle(&state).await;
     Ok(Redirect::to(&paths::emergency(&recorded.id.to_string()).to_string()).into_response())
@@ -289,6 +310,7 @@ struct Page {
     review: Option<Review>,
     deployed: Vec<environment::Deployed>,
     no_review: Option<String>,
+    offer: Offer,
 }
 
 /// Shows an emergency.
@@ -297,6 +319,7 @@ struct Page {
 /// There is none of this name, or the store cannot be read.
 pub async fn show(
     ask: Ask,
+    site: Site,
     Path(name): Path<String>,
     _: Query<EmergencyQuery>,
 ) -> Result<Response, Problem> {
@@ -337,6 +360,7 @@ pub async fn show(
             review,
             deployed,
             no_review,
+            offer: confirm::offer(&ask, site).await?,
         },
     )
     .await
@@ -348,6 +372,11 @@ pub async fn show(
 pub struct ReviewForm {
     outcome: String,
     reason: String,
+    #[serde(default)]
+    passkey: String,
+    /// A passkey is at hand and not used: for the page alone.
+    #[serde(default, rename = "without")]
+    _without: String,
 }
 
 /// Reviews an emergency.
@@ -357,12 +386,15 @@ pub struct ReviewForm {
 pub async fn review(
     ask: Ask,
     State(state): State<Shared>,
+    site: Site,
     Path(name): Path<String>,
     Form(asked): Form<ReviewForm>,
 ) -> Result<Response, Problem> {
     let found = emergency::read(&ask).await?;
     let emergency = found.find(&name)?;
     let service = &emergency.opening.release.service;
+    let purpose = format!("review {}", emergency.human());
+    let confirming = Confirming::begin(&ask, purpose, &asked.passkey)?;
     let by = acting(&ask.principal, Action::ReviewEmergencies, service)?;
     let outcome = match asked.outcome.as_str() {
         "justified" => BreakGlassOutcome::Justified,
@@ -374,16 +406,20 @@ pub async fn review(
             );
         }
     };
-    let recorded = breakglass::review(
-        &state.store,
+    let payload = breakglass::draft_review(
         emergency,
-        by,
+        confirming.actor(by),
         outcome,
         asked.reason,
         &found.people,
+        confirming.at,
     )
-    .await
     .map_err(refused)?;
+    let payload = match confirming.go_on(&ask, site, payload).await? {
+        Next::Record(payload) => payload,
+        Next::Ask(response) => return Ok(response),
+    };
+    let recorded = state.store.record(NewRecord::payload(payload)).await?;
     tracing::info!(emergency = emergency.human(), by = %ask.principal.id, entry = recorded.index, "an emergency was reviewed");
     settle(&state).await;
     Ok(Redirect::to(&paths::emergency(&emergency.human()).to_string()).into_response())
@@ -569,6 +605,7 @@ impl View for Page {
                         }
                         button.btn type="submit" name="outcome" value="unjustified" disabled[self.no_review.is_some()] { "It was not justified" }
                         button.btn.primary type="submit" name="outcome" value="justified" disabled[self.no_review.is_some()] { "It was justified" }
+                        @if self.no_review.is_none() { (passkey::fields(&self.offer, "passkey-said", Use::Confirm(Some(ask.principal.assurance)))) }
                     }
                     @if let Some(why) = &self.no_review { p { "You cannot review it: " (people::in_words(ask, why)) "." } }
                 }

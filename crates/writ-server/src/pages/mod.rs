@@ -24,6 +24,7 @@ pub mod item;
 pub mod keys;
 pub mod oidc;
 pub mod overview;
+pub mod passkeys;
 pub mod people;
 pub mod persons;
 pub mod problem;
