@@ -19,7 +19,7 @@ use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
 use crate::{
-    exemptions, hooks, keep, keys_trouble, people, recording, repeated, roster, stock, tokens,
+    exemptions, hooks, keep, keys_trouble, passkeys, people, recording, repeated, roster, stock, tokens,
     views,
 };
 
@@ -33,6 +33,7 @@ async fn everything(make: impl AsyncFn() -> Place) {
     stock::what_no_index_knows_is_looked_for_in_parts(make().await).await;
     repeated::one_of_several_does_what_is_due(make().await).await;
     people::accounts_sessions_and_codes(make().await).await;
+    passkeys::passkeys_are_what_the_ledger_says(make().await).await;
     tokens::a_token_is_kept_by_its_hash_and_comes_back_with_a_backup(make().await).await;
     hooks::deliveries_are_remembered(make().await).await;
     roster::people_come_and_go(make().await).await;

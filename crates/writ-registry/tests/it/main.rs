@@ -17,6 +17,7 @@ mod keep;
 mod keys;
 mod keys_trouble;
 mod lifecycle;
+mod passkeys;
 mod people;
 mod recording;
 mod repeated;

@@ -15,6 +15,7 @@ mod oidc;
 mod oidc_people;
 mod oidc_real;
 mod people;
+mod passkeys;
 mod people_matrix;
 mod planted;
 mod problems;
