@@ -2,15 +2,17 @@
 
   scripts/python-tool browser python → that python scripts/passkey.py WRIT [FOLDER]
 
-Makes a store, a reviewer and a release that waits, serves it at localhost, and looks at every step with axe, for violations of
-the content security policy and for errors of scripts. Screenshots, light and dark, go to the folder.
+Makes a store with a reviewer, serves it at localhost, and looks at every step with axe, for violations of the content security
+policy and for errors of scripts. Screenshots, light and dark, go to the folder.
+
+A release that waits comes from the tests: run `http::passkeys::serves_a_release_that_waits` (ignored otherwise) with
+WRIT_TEST_PASSKEY_FILE=FILE, then this with WRIT_TEST_PORT (the number in FILE), WRIT_TEST_RELEASE=R-2026-0001, WRIT_TEST_PERSON=rev and
+WRIT_TEST_PASSWORD="correct horse battery"; the server ends when FILE is removed.
 """
 
 import contextlib
-import json
 import os
 import pathlib
-import re
 import shutil
 import socket
 import subprocess
@@ -24,7 +26,8 @@ from playwright.sync_api import sync_playwright
 
 AXE = (pathlib.Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-PASSWORD = "correct horse battery staple"
+PASSWORD = os.environ.get("WRIT_TEST_PASSWORD", "correct horse battery staple")
+PERSON = os.environ.get("WRIT_TEST_PERSON", "rita")
 DEVICE = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
           "isUserVerified": True, "automaticPresenceSimulation": True}
 WATCH = """
@@ -106,11 +109,11 @@ def story(browser, port, folder):
     page.on("pageerror", lambda error: wrong("script", str(error)))
     page.on("console", lambda said: wrong("console", said.text) if said.type == "error" and "422" not in said.text else None)
     # Under an address the page says where passkeys work.
-    sign_in(page, f"http://127.0.0.1:{port}", "rita")
+    sign_in(page, f"http://127.0.0.1:{port}", PERSON)
     if f"{base}/settings" not in page.locator("main").inner_text():
         wrong("address", "the page at 127.0.0.1 does not lead to localhost")
     look(page, "settings-at-an-address", folder)
-    sign_in(page, base, "rita")
+    sign_in(page, base, PERSON)
     session = context.new_cdp_session(page)
     session.send("WebAuthn.enable")
     device = session.send("WebAuthn.addVirtualAuthenticator", {"options": DEVICE})["authenticatorId"]
@@ -121,7 +124,7 @@ def story(browser, port, folder):
     form.locator("input[name=current]").fill("not this one")
     form.locator("button").click()
     said = form.locator("[data-passkey-said]")
-    page.wait_for_function("document.querySelector('[data-passkey-said].wrong')")
+    page.locator("[data-passkey-said].wrong").wait_for()
     if "not right" not in said.inner_text():
         wrong("settings", f"a wrong password is answered with: {said.inner_text()}")
     look(page, "settings-refused", folder)
@@ -139,7 +142,7 @@ def story(browser, port, folder):
     session.send("WebAuthn.setUserVerified", {"authenticatorId": device, "isUserVerified": False})
     removing = page.get_by_role("form", name="Remove a passkey")
     removing.locator("button").click()
-    page.wait_for_function("document.querySelectorAll('[data-passkey-said].wrong').length > 0", timeout=310_000)
+    removing.locator("[data-passkey-said].wrong").wait_for(timeout=310_000)
     if "cancelled" not in removing.locator("[data-passkey-said]").inner_text():
         wrong("settings", f"cancelled is answered with: {removing.locator('[data-passkey-said]').inner_text()}")
     session.send("WebAuthn.setUserVerified", {"authenticatorId": device, "isUserVerified": True})
@@ -148,21 +151,20 @@ def story(browser, port, folder):
         page.goto(f"{base}/releases/{release}")
         look(page, "release", folder)
         page.locator("input[name=note]").fill("Looked at every check")
-        page.locator("button[value=approve]").click()
-        page.wait_for_url(f"**/releases/{release}")
-        page.wait_for_load_state()
+        with page.expect_navigation(url=f"**/releases/{release}"):
+            page.locator("button[value=approve]").click()
         if "webauthn" not in page.locator("main").inner_text():
             wrong("release", "the approval is not shown as one by passkey")
         look(page, "release-approved", folder)
         page.goto(f"{base}/settings")
     removing = page.get_by_role("form", name="Remove a passkey")
     removing.locator("button").click()
-    page.wait_for_function("document.querySelector('#passkeys ~ p').innerText.length && !document.querySelector('form[action=\"/settings/passkeys/end\"]')", timeout=60_000)
+    page.locator("form[action='/settings/passkeys/end']").wait_for(state="detached", timeout=60_000)
     context.close()
     # Without scripts the page says that a passkey needs them.
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    sign_in(page, base, "rita")
+    sign_in(page, base, PERSON)
     if "needs JavaScript" not in page.locator("main").inner_text():
         wrong("without scripts", "the page does not say that a passkey needs JavaScript")
     context.close()

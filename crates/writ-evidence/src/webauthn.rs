@@ -118,7 +118,9 @@ pub enum PasskeyError {
         required: String,
     },
     /// A key that is not taken.
-    #[error("the passkey has a key of the algorithm {found}; -7 (ES256) or -8 (Ed25519) is required")]
+    #[error(
+        "the passkey has a key of the algorithm {found}; -7 (ES256) or -8 (Ed25519) is required"
+    )]
     Algorithm {
         /// COSE number of the algorithm.
         found: i64,

@@ -21,7 +21,7 @@
       redirect: "error",
     });
     const said = await answer.json();
-    if (!answer.ok) throw new Error([said.detail, ...(said.fix || [])].filter(Boolean).join(". ") + ".");
+    if (!answer.ok) throw new Error([said.detail, ...(said.fix || [])].filter(Boolean).map((one) => one[0].toUpperCase() + one.slice(1)).join(". ") + ".");
     return said;
   };
 

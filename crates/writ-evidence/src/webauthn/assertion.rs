@@ -31,7 +31,11 @@ pub struct Expected<'a> {
 /// [`PasskeyError`]: what was found, and what is required.
 pub fn verify(assertion: &Assertion, expected: &Expected<'_>) -> Result<Presence, PasskeyError> {
     // Decoded although texts are compared: two texts could stand for the same bytes.
-    decode("the passkey's id", &assertion.credential_id, MAX_CREDENTIAL_ID)?;
+    decode(
+        "the passkey's id",
+        &assertion.credential_id,
+        MAX_CREDENTIAL_ID,
+    )?;
     if assertion.credential_id != expected.credential {
         return Err(PasskeyError::Credential {
             found: assertion.credential_id.clone(),

@@ -61,9 +61,7 @@ pub(super) fn read<'a>(
         return Err(PasskeyError::NotVerified);
     }
     if has(BACKED_UP) && !has(ELIGIBLE) {
-        return Err(malformed(
-            "it is backed up and may not be".to_owned(),
-        ));
+        return Err(malformed("it is backed up and may not be".to_owned()));
     }
     Ok(AuthenticatorData {
         presence: Presence {

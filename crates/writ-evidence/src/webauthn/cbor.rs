@@ -80,8 +80,10 @@ impl<'a> Reader<'a> {
             (2 | 3, length) => self.take(length).map(|_| ()),
             // Each item has a byte at least: a long list ends with the input.
             (4, length) => (0..length).try_for_each(|_| self.skip_at(depth + 1)),
-            (5, length) => (0..length)
-                .try_for_each(|_| self.skip_at(depth + 1).and_then(|()| self.skip_at(depth + 1))),
+            (5, length) => (0..length).try_for_each(|_| {
+                self.skip_at(depth + 1)
+                    .and_then(|()| self.skip_at(depth + 1))
+            }),
             (7, 20..=22) => Ok(()),
             (kind, _) => Err(self.found(kind, "what authenticators write")),
         }
@@ -104,7 +106,10 @@ impl<'a> Reader<'a> {
             .iter()
             .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
         if kind == 7 {
-            return Err(format!("before byte {} stands a fraction or an unknown word", self.at));
+            return Err(format!(
+                "before byte {} stands a fraction or an unknown word",
+                self.at
+            ));
         }
         Ok((kind, value))
     }
@@ -182,6 +187,10 @@ mod tests {
             assert!(Reader::new(bytes).skip().is_err(), "{bytes:x?}");
         }
         assert!(Reader::new(&[0x61, 0xff]).text().is_err());
-        assert!(Reader::new(&[0x1b, 0xff, 0, 0, 0, 0, 0, 0, 0]).number().is_err());
+        assert!(
+            Reader::new(&[0x1b, 0xff, 0, 0, 0, 0, 0, 0, 0])
+                .number()
+                .is_err()
+        );
     }
 }

@@ -172,31 +172,108 @@ fn what_was_asked_otherwise_is_refused_in_words() {
             .to_string()
     };
     for (change, kind, data, why) in [
-        (json!({}), "webauthn.create", &good, "of the type 'webauthn.create'"),
-        (json!({"challenge": text(&[8; 32])}), "webauthn.get", &good, "signs the challenge"),
-        (json!({"origin": "https://evil.example"}), "webauthn.get", &good, "made at https://evil.example"),
-        (json!({"origin": "http://writ.example"}), "webauthn.get", &good, "https://writ.example is required"),
-        (json!({"crossOrigin": true}), "webauthn.get", &good, "a page of another site"),
-        (json!({"topOrigin": "https://evil.example"}), "webauthn.get", &good, "a page of another site"),
-        (json!({"challenge": 7}), "webauthn.get", &good, "cannot be understood"),
-        (json!({}), "webauthn.get", &data("evil.example", SEEN, 1), "another relying party"),
-        (json!({}), "webauthn.get", &data(SITE.id, 0b100, 1), "somebody is present"),
-        (json!({}), "webauthn.get", &data(SITE.id, 0b001, 1), "did not check who"),
-        (json!({}), "webauthn.get", &data(SITE.id, SEEN | 1 << 4, 1), "backed up"),
-        (json!({}), "webauthn.get", &data(SITE.id, SEEN | ATTESTED, 1), "brings a new passkey"),
-        (json!({}), "webauthn.get", &[good.as_slice(), &[0]].concat(), "follows its end"),
+        (
+            json!({}),
+            "webauthn.create",
+            &good,
+            "of the type 'webauthn.create'",
+        ),
+        (
+            json!({"challenge": text(&[8; 32])}),
+            "webauthn.get",
+            &good,
+            "signs the challenge",
+        ),
+        (
+            json!({"origin": "https://evil.example"}),
+            "webauthn.get",
+            &good,
+            "made at https://evil.example",
+        ),
+        (
+            json!({"origin": "http://writ.example"}),
+            "webauthn.get",
+            &good,
+            "https://writ.example is required",
+        ),
+        (
+            json!({"crossOrigin": true}),
+            "webauthn.get",
+            &good,
+            "a page of another site",
+        ),
+        (
+            json!({"topOrigin": "https://evil.example"}),
+            "webauthn.get",
+            &good,
+            "a page of another site",
+        ),
+        (
+            json!({"challenge": 7}),
+            "webauthn.get",
+            &good,
+            "cannot be understood",
+        ),
+        (
+            json!({}),
+            "webauthn.get",
+            &data("evil.example", SEEN, 1),
+            "another relying party",
+        ),
+        (
+            json!({}),
+            "webauthn.get",
+            &data(SITE.id, 0b100, 1),
+            "somebody is present",
+        ),
+        (
+            json!({}),
+            "webauthn.get",
+            &data(SITE.id, 0b001, 1),
+            "did not check who",
+        ),
+        (
+            json!({}),
+            "webauthn.get",
+            &data(SITE.id, SEEN | 1 << 4, 1),
+            "backed up",
+        ),
+        (
+            json!({}),
+            "webauthn.get",
+            &data(SITE.id, SEEN | ATTESTED, 1),
+            "brings a new passkey",
+        ),
+        (
+            json!({}),
+            "webauthn.get",
+            &[good.as_slice(), &[0]].concat(),
+            "follows its end",
+        ),
         (json!({}), "webauthn.get", &good[..36].to_vec(), "too few"),
         (json!({}), "webauthn.get", &vec![0; 5_000], "at most 4096"),
-        (json!({"origin": "x".repeat(5_000)}), "webauthn.get", &good, "at most 4096"),
+        (
+            json!({"origin": "x".repeat(5_000)}),
+            "webauthn.get",
+            &good,
+            "at most 4096",
+        ),
     ] {
         let said = say(change, kind, data);
-        let why = if why.starts_with("another rel") { "relying party with the hash" } else { why };
+        let why = if why.starts_with("another rel") {
+            "relying party with the hash"
+        } else {
+            why
+        };
         assert!(said.contains(why), "{said} / {why}");
     }
     // Another passkey's answer, a key of another kind, a signature in another encoding.
     let other = Authenticator::ed25519();
     let assertion = other.sign(&client(&json!({}), "webauthn.get"), &good);
-    assert!(matches!(judge(&made, &assertion), Err(PasskeyError::Credential { .. })));
+    assert!(matches!(
+        judge(&made, &assertion),
+        Err(PasskeyError::Credential { .. })
+    ));
     let renamed = Assertion {
         credential_id: text(&authenticator.id),
         ..assertion
@@ -204,7 +281,10 @@ fn what_was_asked_otherwise_is_refused_in_words() {
     assert_eq!(judge(&made, &renamed), Err(PasskeyError::Signature));
     let mut padded = authenticator.sign(&client(&json!({}), "webauthn.get"), &good);
     padded.signature.push('=');
-    assert_eq!(judge(&made, &padded), Err(PasskeyError::Encoding("the signature")));
+    assert_eq!(
+        judge(&made, &padded),
+        Err(PasskeyError::Encoding("the signature"))
+    );
 }
 
 #[test]
@@ -231,7 +311,11 @@ fn registrations_that_are_refused() {
     // Not a point of the curve; a coordinate that is too short.
     assert!(with(cose.len() - 1, cose[cose.len() - 1] ^ 1).contains("the passkey's key"));
     assert!(with(9, 31).contains("31 bytes"));
-    let weak = [&[0xa4, 1, 1, 3, 0x27, 0x20, 6, 0x21, 0x58, 32, 1][..], &[0; 31]].concat();
+    let weak = [
+        &[0xa4, 1, 1, 3, 0x27, 0x20, 6, 0x21, 0x58, 32, 1][..],
+        &[0; 31],
+    ]
+    .concat();
     assert!(refuse(&authenticator.attestation(&weak)).contains("small order"));
     let good = authenticator.attestation(&cose);
     assert!(refuse(&[good.as_slice(), &[0]].concat()).contains("follows its end"));
@@ -242,7 +326,10 @@ fn registrations_that_are_refused() {
     // Nobody there, or nobody verified.
     assert!(refuse(&object(&data(SITE.id, ATTESTED | 4, 0))).contains("is present"));
     for end in 0..good.len() {
-        assert!(register(&client, &good[..end], SITE, &CHALLENGE).is_err(), "{end}");
+        assert!(
+            register(&client, &good[..end], SITE, &CHALLENGE).is_err(),
+            "{end}"
+        );
     }
     assert!(register(&client, &good, SITE, &[8; 32]).is_err());
 }
@@ -269,7 +356,10 @@ fn an_assertion_is_bound_to_the_whole_statement() {
     let whole = embed(&bare, "by", &assertion).unwrap();
     assert_ne!(bare, whole);
     assert_eq!(challenge(&whole), challenge(&bare));
-    assert_eq!(challenge(&bare).unwrap().as_bytes()[..], Sha256::digest(&bare)[..]);
+    assert_eq!(
+        challenge(&bare).unwrap().as_bytes()[..],
+        Sha256::digest(&bare)[..]
+    );
     assert_ne!(challenge(&statement("not fine")), challenge(&bare));
     assert!(embed(&bare, "requestedBy", &assertion).is_err());
     assert!(challenge(b"{}").is_err());

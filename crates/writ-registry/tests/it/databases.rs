@@ -19,8 +19,8 @@ use writ_registry::{Compared, EventQuery, NewRecord, Query, RegistryError, Store
 use crate::common::{Place, START, each_database, finding, postgres, scan, scan_with, service};
 use crate::door::copy;
 use crate::{
-    exemptions, hooks, keep, keys_trouble, passkeys, people, recording, repeated, roster, stock, tokens,
-    views,
+    exemptions, hooks, keep, keys_trouble, passkeys, people, recording, repeated, roster, stock,
+    tokens, views,
 };
 
 /// Everything that asks or fills a database, once.

@@ -406,9 +406,7 @@ impl Confirming {
                     proven: ask.principal.assurance,
                 };
                 let offer = offer(ask, site).await?;
-                return offer
-                    .ask(ask, &self.purpose, asked, true)
-                    .map(Next::Ask);
+                return offer.ask(ask, &self.purpose, asked, true).map(Next::Ask);
             }
             _ => return Ok(Next::Record(payload)),
         };

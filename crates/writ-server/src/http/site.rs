@@ -47,7 +47,11 @@ pub struct Site(pub Result<Party, Nowhere>);
 
 impl Site {
     fn of(config: &Config, authority: &str) -> Self {
-        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let scheme = if config.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let origin = match &config.public_url {
             Some(url) => origin(url),
             None => format!("{scheme}://{}", authority.to_ascii_lowercase()),

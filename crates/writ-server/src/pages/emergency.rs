@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use writ_evidence::predicate::{Actor, BreakGlassOutcome, ReleaseRef};
 use writ_model::{Check, Role, Span, State as Word};
-use writ_registry::{NewRecord, ReleaseRow};
 use writ_registry::directory::SignIn;
+use writ_registry::{NewRecord, ReleaseRow};
 use writ_release::breakglass::{
     self, Emergency, EmergencyError, MAX_TEXT, OPEN_AT_MOST, Opening, Standing, may_review,
 };
@@ -18,8 +18,8 @@ use crate::access::{Action, acting, may, may_on};
 use crate::figures::emergency::{self, Emergencies};
 use crate::figures::release::{self, Review};
 use crate::figures::{environment, people};
-use crate::http::export::{View, respond};
 use crate::http::confirm::{self, Confirming, Next, Offer};
+use crate::http::export::{View, respond};
 use crate::http::problem::shown;
 use crate::http::site::Site;
 use crate::http::{Ask, Code, Problem, Query};

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::api::exemptions::{ExemptionView, find};
 use crate::figures::exemption::Standing;
 use crate::figures::{exemption, fact, people};
-use crate::http::export::{View, respond};
 use crate::http::confirm::{self, Offer};
+use crate::http::export::{View, respond};
 use crate::http::site::Site;
 use crate::http::{Ask, Problem, Query};
 use crate::pages::ask_exemption;
@@ -54,7 +54,15 @@ pub async fn show(
         Standing::Requested => ask_exemption::objection(&ask, &view.row, assurance).await?,
         _ => None,
     };
-    respond(&ask, &Page { view, why_not, offer }).await
+    respond(
+        &ask,
+        &Page {
+            view,
+            why_not,
+            offer,
+        },
+    )
+    .await
 }
 
 impl View for Page {

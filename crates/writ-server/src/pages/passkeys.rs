@@ -140,12 +140,10 @@ pub async fn add(
             offer.prove(&ask, &asked, &signed).await?;
             Assurance::Webauthn
         }
-        Said::Prepare => {
-            match again(&ask, &account, &offer, &form.current, &form.code).await? {
-                Some(proven) => proven,
-                None => return offer.ask(&ask, PROVE_TO_ADD, before, false),
-            }
-        }
+        Said::Prepare => match again(&ask, &account, &offer, &form.current, &form.code).await? {
+            Some(proven) => proven,
+            None => return offer.ask(&ask, PROVE_TO_ADD, before, false),
+        },
         Said::Nothing => {
             return Err(Problem::new(
                 Code::People,
@@ -246,7 +244,10 @@ pub async fn end(
             offer.prove(&ask, &asked, &signed).await?;
         }
         Said::Made(_) => {
-            return Err(Problem::new(Code::Body, "a passkey was made where one is removed"));
+            return Err(Problem::new(
+                Code::Body,
+                "a passkey was made where one is removed",
+            ));
         }
         Said::Prepare | Said::Nothing => {
             let said = again(&ask, &account, &offer, &form.current, &form.code).await?;
@@ -333,7 +334,11 @@ fn removing(ask: &Ask, account: &Account, all: &[Passkey], offer: &Offer) -> Mar
 /// Password and code, where the account has them; a passkey can stand in for both.
 fn secrets(form: &str, account: &Account, offer: &Offer) -> Markup {
     let needed = offer.passkeys.is_empty();
-    let instead = if needed { "" } else { "; empty: by a passkey" };
+    // Of the other form the part of the passkey says so.
+    let instead = match needed || form == "end" {
+        true => "",
+        false => "; empty: by a passkey",
+    };
     html! {
         @if account.has_password() {
             span.field {

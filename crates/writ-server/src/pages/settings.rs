@@ -72,11 +72,7 @@ pub struct WhichToken {
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn show(
-    ask: Ask,
-    site: Site,
-    _: Query<SettingsQuery>,
-) -> Result<Response, Problem> {
+pub async fn show(ask: Ask, site: Site, _: Query<SettingsQuery>) -> Result<Response, Problem> {
     let mut head = Head::new(
         Section::Elsewhere,
         "Settings",
@@ -110,12 +106,7 @@ pub async fn show(
     frame::page(&ask, &head, &body).await
 }
 
-fn body(
-    ask: &Ask,
-    account: &Account,
-    sessions: &[Session],
-    links: &[Link],
-) -> Markup {
+fn body(ask: &Ask, account: &Account, sessions: &[Session], links: &[Link]) -> Markup {
     html! {
         (providers(ask, account, links))
         h2 { "Sessions" }

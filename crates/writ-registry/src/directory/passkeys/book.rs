@@ -215,8 +215,5 @@ pub(super) fn seal(secret: &[u8; 32], content: &Content) -> String {
     let mut bare = content.clone();
     bare.seal = String::new();
     let bytes = canonical::to_vec(&bare).unwrap_or_default();
-    hex::encode(crate::ops::derive(
-        secret,
-        &String::from_utf8_lossy(&bytes),
-    ))
+    hex::encode(crate::ops::derive(secret, &String::from_utf8_lossy(&bytes)))
 }

@@ -20,8 +20,9 @@ pub(super) struct Kept {
 
 impl Ops {
     pub(super) async fn passkeys(&self, account: &PrincipalId) -> Result<HashMap<String, Kept>> {
-        let find =
-            sql("SELECT id, name, used_at, sign_count FROM passkeys WHERE pseudonym = $1 ORDER BY id");
+        let find = sql(
+            "SELECT id, name, used_at, sign_count FROM passkeys WHERE pseudonym = $1 ORDER BY id",
+        );
         let rows = self.db.fetch_all(find.bind(&account.0)).await;
         let read = rows.and_then(|rows| {
             rows.iter()

@@ -128,7 +128,11 @@ impl Store {
                 let Some(problem) = claim.problem else {
                     continue;
                 };
-                if let Some(actor) = item.facts.get_mut(claim.field).and_then(Value::as_object_mut) {
+                if let Some(actor) = item
+                    .facts
+                    .get_mut(claim.field)
+                    .and_then(Value::as_object_mut)
+                {
                     actor.insert("assurance".to_owned(), claim.session.word().into());
                     actor.insert("unproven".to_owned(), problem.into());
                 }
