@@ -77,7 +77,7 @@ routes! {
     post "/releases/{name}/answer" Page AnswerReleases => pages::release::answer;
     get "/break-glass" Page ReadRecords => pages::emergencies::show;
     post "/break-glass" Page OpenEmergencies => pages::emergency::open;
-    get "/break-glass/new" Page ReadRecords => pages::emergency::new;
+    get "/break-glass/new" Page ReadRecords => pages::break_glass::new;
     get "/break-glass/{name}" Page ReadRecords => pages::emergency::show;
     post "/break-glass/{name}/close" Page OpenEmergencies => pages::emergency::close;
     post "/break-glass/{name}/review" Page ReviewEmergencies => pages::emergency::review;

@@ -2,6 +2,7 @@
 //! Markdown forms give, and draws it with the components of [`crate::parts`].
 
 pub mod ask_exemption;
+pub mod break_glass;
 pub mod change;
 pub mod changes;
 pub mod control;

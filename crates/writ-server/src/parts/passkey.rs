@@ -38,7 +38,7 @@ pub fn fields(offer: &Offer, id: &str, of: Use<'_>) -> Markup {
                         span { "Without my passkey: counts as " (words(weaker)) }
                     }
                 }
-                Use::Confirm(None) => p.sub { "Confirmed with your passkey." },
+                Use::Confirm(None) => p.sub { "Your passkey confirms the answer." },
                 Use::Instead(_) => p.sub { "With a passkey: leave the password empty." },
                 Use::Make => {}
             }

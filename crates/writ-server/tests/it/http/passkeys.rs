@@ -205,7 +205,7 @@ async fn a_passkey_approves_what_counts_nothing_weaker() {
     world.add(&rev, &mut of_rev, "key of rev").await;
     let page = world.page(&rev, "/releases/R-2026-0001").await;
     assert!(
-        page.contains("data-passkey") && page.contains("passkey."),
+        page.contains("data-passkey") && page.contains("Your passkey confirms"),
         "{page}"
     );
 
