@@ -23,6 +23,7 @@ pub mod key;
 pub mod predicate;
 pub mod reference;
 pub mod statement;
+pub mod webauthn;
 
 pub use dsse::{Envelope, Verified};
 pub use key::{

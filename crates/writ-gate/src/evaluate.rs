@@ -188,7 +188,7 @@ pub async fn judge(
     if options.record {
         adopt(store, bundle, options.as_of).await?;
     }
-    let set = store
+    let mut set = store
         .evidence_set(
             &release.service,
             &release.subject,
@@ -196,6 +196,7 @@ pub async fn judge(
             None,
         )
         .await?;
+    store.weigh_passkeys(&mut set.items).await?;
     let bindings = people::facts(store, &release.service, &set.items, set.ledger.size).await?;
     let inputs = Inputs {
         service: release.service.clone(),
@@ -245,11 +246,18 @@ pub async fn replay_recorded(store: &Store, id: &str) -> Result<Replayed, Evalua
                 recorded.inputs
             ))
         })?;
-    let mut evidence = HashMap::new();
+    let mut items = Vec::new();
     for pointer in &manifest.evidence {
-        let record = store.get(&pointer.id.to_string()).await?;
-        evidence.insert(pointer.index, record.item);
+        items.push(store.get(&pointer.id.to_string()).await?.item);
     }
+    store.weigh_passkeys(&mut items).await?;
+    // Two entries may hold one statement: each is told apart by its index.
+    let evidence = manifest
+        .evidence
+        .iter()
+        .map(|pointer| pointer.index)
+        .zip(items)
+        .collect();
     let loader = StoreLoader {
         findings: LockerFindings(locker),
         evidence,

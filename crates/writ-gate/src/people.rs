@@ -28,7 +28,7 @@ pub(crate) async fn facts(
     for item in evidence {
         // Who is whom is said about everybody, not about this case.
         let kind = item.facts.get("kind").and_then(Value::as_str);
-        if !matches!(kind, Some("identity" | "role")) {
+        if !matches!(kind, Some("identity" | "role" | "passkey")) {
             for value in item.facts.values() {
                 principals(value, &mut named, 0);
             }

@@ -134,6 +134,23 @@ impl Store {
         reply: ExemptionReply,
         actor: &Actor,
     ) -> Result<(ExemptionRow, Recorded)> {
+        let (row, payload) = self
+            .draft_exemption_answer(number, reply, actor, self.now())
+            .await?;
+        self.record_exemption_answer(&row, payload).await
+    }
+
+    /// The answer as the statement that would be recorded, made at this time. Nothing is recorded.
+    ///
+    /// # Errors
+    /// As [`Store::answer_exemption`].
+    pub async fn draft_exemption_answer(
+        &self,
+        number: &str,
+        reply: ExemptionReply,
+        actor: &Actor,
+        observed_at: Timestamp,
+    ) -> Result<(ExemptionRow, Vec<u8>)> {
         let row = self.exemption(number).await?;
         let refused = |reason: String| RegistryError::Exemption {
             number: row.human(),
@@ -150,7 +167,7 @@ impl Store {
             bindings.person(&actor.principal),
         );
         may_answer(row.state.word(), &asked.0, word, &answers.0).map_err(refused)?;
-        let (by, request, observed_at) = (actor.clone(), row.id, self.now());
+        let (by, request) = (actor.clone(), row.id);
         let exemption = match reply {
             ExemptionReply::Grant { expires_at, reason } => {
                 let asked = row.expires_at.unwrap_or(observed_at);
@@ -182,7 +199,20 @@ impl Store {
             }),
         };
         let about = ResourceDescriptor::sha256(row.human(), row.id.digest());
-        let recorded = self.record_exemption(about, exemption).await?;
+        let payload = exemption_payload(about, exemption)?;
+        Ok((row, payload))
+    }
+
+    /// Records an answer that was drafted for this exemption.
+    ///
+    /// # Errors
+    /// Somebody else answered first, or it cannot be recorded.
+    pub async fn record_exemption_answer(
+        &self,
+        row: &ExemptionRow,
+        payload: Vec<u8>,
+    ) -> Result<(ExemptionRow, Recorded)> {
+        let recorded = self.record(NewRecord::payload(payload)).await?;
         let after = self.exemption_with(&row.id).await?;
         let took_effect = after.decided_index == Some(recorded.index)
             || after.revoked_index == Some(recorded.index);
@@ -190,10 +220,13 @@ impl Store {
             return Ok((after, recorded));
         }
         // Another answer was recorded between the look and the append: the ledger's order decides.
-        Err(refused(format!(
-            "somebody else answered first: it is {} now",
-            after.state.word()
-        )))
+        Err(RegistryError::Exemption {
+            number: row.human(),
+            reason: format!(
+                "somebody else answered first: it is {} now",
+                after.state.word()
+            ),
+        })
     }
 
     /// The exemption with this number (`EX-118`, `118`) or evidence id.
@@ -231,15 +264,19 @@ impl Store {
         about: ResourceDescriptor,
         exemption: Exemption,
     ) -> Result<Recorded> {
-        let statement = Statement {
-            statement_type: STATEMENT_V1.to_owned(),
-            subject: vec![about],
-            predicate_type: Exemption::URI.to_owned(),
-            predicate: exemption,
-        };
-        let payload = canonical::to_vec(&statement).map_err(|e| RegistryError::refused(0, e))?;
+        let payload = exemption_payload(about, exemption)?;
         self.record(NewRecord::payload(payload)).await
     }
+}
+
+fn exemption_payload(about: ResourceDescriptor, exemption: Exemption) -> Result<Vec<u8>> {
+    let statement = Statement {
+        statement_type: STATEMENT_V1.to_owned(),
+        subject: vec![about],
+        predicate_type: Exemption::URI.to_owned(),
+        predicate: exemption,
+    };
+    canonical::to_vec(&statement).map_err(|e| RegistryError::refused(0, e))
 }
 
 /// An account of this machine: anybody at that keyboard.

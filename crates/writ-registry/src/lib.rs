@@ -76,7 +76,7 @@ pub use store::{Store, StoreOptions, StorePaths, default_store, default_trust};
 pub use tokens::{ApiToken, NewToken, TokenCheck};
 pub use trust::{KeyAccess, KeyEntry, PREVIEW_ENVIRONMENT, Trust};
 pub use verify::{
-    Checked, Failure, FileCheck, IndexState, Jobs, Proven, ReceiptTrust, VerifyOptions,
-    VerifyReport, proves, verify_file, verify_receipt, verify_store,
+    Checked, Failure, FileCheck, IndexState, Jobs, Passkeys, Proven, ReceiptTrust, Unproven,
+    VerifyOptions, VerifyReport, proves, verify_file, verify_receipt, verify_store,
 };
 pub use witnessed::{Proved, WITNESS_POLICY, Witnessed};

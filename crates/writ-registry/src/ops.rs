@@ -153,6 +153,18 @@ const CREATE: &[&str] = &[
         PRIMARY KEY (key, channel))",
     "CREATE INDEX IF NOT EXISTS notices_due ON notices (state, due_at)",
     "CREATE INDEX IF NOT EXISTS notices_made ON notices (made_at)",
+    // What passkeys are called and how far they counted; which there are, the ledger says.
+    "CREATE TABLE IF NOT EXISTS passkeys (
+        id {text} NOT NULL PRIMARY KEY,
+        pseudonym {text} NOT NULL,
+        name {text} NOT NULL,
+        added_at BIGINT NOT NULL,
+        used_at BIGINT NOT NULL,
+        sign_count BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS passkeys_account ON passkeys (pseudonym, id)",
+    "CREATE TABLE IF NOT EXISTS passkey_challenges (
+        challenge {text} NOT NULL PRIMARY KEY,
+        used_at BIGINT NOT NULL)",
     // Who read what, see `reads`.
     "CREATE TABLE IF NOT EXISTS reads (
         at BIGINT NOT NULL,
@@ -188,6 +200,11 @@ const TABLES: &[(&str, &str, &[bool])] = &[
         "SELECT id, key, name, machine, listed, added_at, disabled_at FROM persons ORDER BY id",
         "INSERT INTO persons (id, key, name, machine, listed, added_at, disabled_at) VALUES",
         &[false, false, false, true, true, true, true],
+    ),
+    (
+        "SELECT id, pseudonym, name, added_at, used_at, sign_count FROM passkeys ORDER BY id",
+        "INSERT INTO passkeys (id, pseudonym, name, added_at, used_at, sign_count) VALUES",
+        &[false, false, false, true, true, true],
     ),
     (
         "SELECT at, request, principal, path FROM reads ORDER BY at, request",

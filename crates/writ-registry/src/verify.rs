@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use writ_ledger::{LedgerError, SignedCheckpoint};
 use writ_locker::{Locker, ProblemKind};
-use writ_model::{Digest, EvidenceId, LedgerHead};
+use writ_model::{Assurance, Digest, EvidenceId, LedgerHead};
 
 use crate::config::{LedgerConfig, StoreConfig};
 use crate::error::{RegistryError, Result};
@@ -137,6 +137,8 @@ pub struct VerifyReport {
     pub retracted: Vec<Retracted>,
     /// Keys that were bound to CI jobs, and the entries that they signed.
     pub jobs: Jobs,
+    /// Acts of people with passkeys.
+    pub passkeys: Passkeys,
     /// What is wrong; empty when all is good.
     pub failures: Vec<Failure>,
 }
@@ -149,6 +151,35 @@ pub struct Jobs {
     pub keys: u64,
     /// Entries that such a key signed, each within its time and for its services.
     pub entries: u64,
+}
+
+/// What people did with passkeys, each assertion checked over its statement by the key that the ledger
+/// had for them then.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Passkeys {
+    /// Passkeys that entries bind to somebody.
+    pub bound: u64,
+    /// Acts that an assertion proves.
+    pub proven: u64,
+    /// Acts that claim one which proves nothing. Nothing is wrong with the store: the gate counts them
+    /// as what the session proved.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unproven: Vec<Unproven>,
+}
+
+/// An act that claims a passkey which does not prove it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unproven {
+    /// Ledger entry.
+    pub entry: u64,
+    /// Its evidence.
+    pub id: EvidenceId,
+    /// What is wrong with the assertion.
+    pub problem: String,
+    /// What the act counts as.
+    pub counts_as: Assurance,
 }
 
 impl VerifyReport {
@@ -200,6 +231,7 @@ async fn verify_config(
         index: IndexState::NotCompared,
         retracted: Vec::new(),
         jobs: Jobs::default(),
+        passkeys: Passkeys::default(),
         failures: Vec::new(),
     };
     let mut earlier = options.earlier.clone();
@@ -427,7 +459,7 @@ fn check_entries(
 ) -> Result<()> {
     let reader = Reader::new(trust.keys(), Arc::clone(locker));
     let total = view.size();
-    let mut found = Found::default();
+    let mut found = Found::knowing(trust.derived_key("passkeys").ok());
     // One listing, instead of a look at each object: a bucket is far away.
     let stored = match locker.list() {
         Ok(stored) => stored,
@@ -462,6 +494,11 @@ fn check_entries(
     report.jobs = Jobs {
         keys: found.jobs.len() as u64,
         entries: found.by_jobs,
+    };
+    report.passkeys = Passkeys {
+        bound: found.passkeys.len(),
+        proven: found.proven,
+        unproven: std::mem::take(&mut found.unproven),
     };
     let (failures, retracted, keys) = found.judged();
     report.failures.extend(failures);

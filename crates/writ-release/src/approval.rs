@@ -571,8 +571,26 @@ pub async fn answer(
     release: &Release,
     reply: Reply,
     shown: Shown,
-    mut actor: Actor,
+    actor: Actor,
 ) -> Result<Recorded, AnswerError> {
+    let payload = draft(store, bundle, release, reply, shown, actor, store.now()).await?;
+    Ok(store.record(NewRecord::payload(payload)).await?)
+}
+
+/// What a person says to a release as the statement that would be recorded, made at this time, when
+/// it counts. Nothing is recorded.
+///
+/// # Errors
+/// [`AnswerError`].
+pub async fn draft(
+    store: &Store,
+    bundle: &Bundle,
+    release: &Release,
+    reply: Reply,
+    shown: Shown,
+    mut actor: Actor,
+    now: Timestamp,
+) -> Result<Vec<u8>, AnswerError> {
     if let Reply::Approve { note: Some(text) } | Reply::Reject { reason: text } = &reply
         && text.chars().count() > MAX_NOTE
     {
@@ -596,7 +614,6 @@ pub async fn answer(
         return Err(AnswerError::Changed);
     }
     actor.role = case.wanted.as_ref().map(|wanted| wanted.role.clone());
-    let now = store.now();
     let subjects = vec![subject(&case)];
     let payload = match reply {
         Reply::Approve { note } => Statement::new(
@@ -629,7 +646,7 @@ pub async fn answer(
         )
         .to_payload()?,
     };
-    Ok(store.record(NewRecord::payload(payload)).await?)
+    Ok(payload)
 }
 
 /// The release as a subject of what was said to it.

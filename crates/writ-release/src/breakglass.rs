@@ -285,6 +285,20 @@ pub async fn open(
     strictness: &Strictness,
     facts: &BTreeMap<PrincipalId, PrincipalFacts>,
 ) -> Result<Recorded, EmergencyError> {
+    let payload = draft_opening(opening, strictness, facts, store.now())?;
+    Ok(store.record(NewRecord::payload(payload)).await?)
+}
+
+/// The opening as the statement that would be recorded, made at this time.
+///
+/// # Errors
+/// As [`open`], but for the store.
+pub fn draft_opening(
+    opening: Opening,
+    strictness: &Strictness,
+    facts: &BTreeMap<PrincipalId, PrincipalFacts>,
+    now: Timestamp,
+) -> Result<Vec<u8>, EmergencyError> {
     let refused = |text: String| Err(EmergencyError::Refused(text));
     said("the reason", &opening.reason)?;
     if opening.open_for.micros() <= 0 || opening.open_for > OPEN_AT_MOST {
@@ -311,7 +325,6 @@ pub async fn open(
         }
         _ => {}
     }
-    let now = store.now();
     let subject = about(&opening.release);
     let step = BreakGlass::Open(Box::new(BreakGlassOpening {
         release: opening.release,
@@ -324,7 +337,7 @@ pub async fn open(
         expires_at: Some(now.plus(opening.open_for)),
         review_due_at: now.plus(REVIEW_WITHIN),
     }));
-    record(store, subject, step).await
+    payload(subject, step)
 }
 
 /// Ends the right to deploy before its time.
@@ -401,7 +414,23 @@ pub async fn review(
     reason: String,
     facts: &BTreeMap<PrincipalId, PrincipalFacts>,
 ) -> Result<Recorded, EmergencyError> {
-    if let Some(why) = may_review(emergency, &by.principal, facts, store.now()) {
+    let payload = draft_review(emergency, by, outcome, reason, facts, store.now())?;
+    Ok(store.record(NewRecord::payload(payload)).await?)
+}
+
+/// The review as the statement that would be recorded, made at this time.
+///
+/// # Errors
+/// As [`review`], but for the store.
+pub fn draft_review(
+    emergency: &Emergency,
+    by: Actor,
+    outcome: BreakGlassOutcome,
+    reason: String,
+    facts: &BTreeMap<PrincipalId, PrincipalFacts>,
+    now: Timestamp,
+) -> Result<Vec<u8>, EmergencyError> {
+    if let Some(why) = may_review(emergency, &by.principal, facts, now) {
         return Err(EmergencyError::Refused(format!("not by you: {why}")));
     }
     said("what was found", &reason)?;
@@ -411,9 +440,9 @@ pub async fn review(
         outcome,
         reason,
         follow_ups: Vec::new(),
-        observed_at: store.now(),
+        observed_at: now,
     });
-    record(store, about(&emergency.opening.release), step).await
+    payload(about(&emergency.opening.release), step)
 }
 
 /// Every step that the ledger holds below a size, oldest first.
@@ -472,6 +501,10 @@ async fn record(
     subject: ResourceDescriptor,
     step: BreakGlass,
 ) -> Result<Recorded, EmergencyError> {
-    let payload = Statement::new(vec![subject], step).to_payload()?;
+    let payload = payload(subject, step)?;
     Ok(store.record(NewRecord::payload(payload)).await?)
+}
+
+fn payload(subject: ResourceDescriptor, step: BreakGlass) -> Result<Vec<u8>, EmergencyError> {
+    Ok(Statement::new(vec![subject], step).to_payload()?)
 }

@@ -108,7 +108,13 @@ mod tests {
     use super::*;
 
     /// Names that pages ask for.
-    const USED: [&str; 4] = ["app.css", "app.js", "htmx.min.js", "favicon.svg"];
+    const USED: [&str; 5] = [
+        "app.css",
+        "app.js",
+        "passkey.js",
+        "htmx.min.js",
+        "favicon.svg",
+    ];
 
     #[test]
     fn what_pages_use_is_there_and_style_sheets_name_hashed_fonts() {

@@ -77,7 +77,7 @@ routes! {
     post "/releases/{name}/answer" Page AnswerReleases => pages::release::answer;
     get "/break-glass" Page ReadRecords => pages::emergencies::show;
     post "/break-glass" Page OpenEmergencies => pages::emergency::open;
-    get "/break-glass/new" Page ReadRecords => pages::emergency::new;
+    get "/break-glass/new" Page ReadRecords => pages::break_glass::new;
     get "/break-glass/{name}" Page ReadRecords => pages::emergency::show;
     post "/break-glass/{name}/close" Page OpenEmergencies => pages::emergency::close;
     post "/break-glass/{name}/review" Page ReviewEmergencies => pages::emergency::review;
@@ -105,6 +105,7 @@ routes! {
     post "/admin/people/answer" Page AnswerBindings => pages::persons::answer;
     post "/admin/people/role" Page ManagePeople => pages::people::role;
     post "/admin/people/disable" Page ManagePeople => pages::people::disable;
+    post "/admin/people/passkeys" Page ManagePeople => pages::people::passkeys;
     post "/admin/people/session" Page ManagePeople => pages::people::session;
     get "/admin/reads" Page ReadReads => pages::reads::show;
     get "/sign-in" Page Public => pages::sign_in::show;
@@ -115,6 +116,8 @@ routes! {
     get "/settings" Page OwnSettings => pages::settings::show;
     post "/settings/password" Page OwnSettings => pages::settings::password;
     post "/settings/codes" Page OwnSettings => pages::settings::codes;
+    post "/settings/passkeys" Page OwnSettings => pages::passkeys::add;
+    post "/settings/passkeys/end" Page OwnSettings => pages::passkeys::end;
     post "/settings/link" Page OwnSettings => pages::oidc::link;
     post "/settings/unlink" Page OwnSettings => pages::oidc::unlink;
     get "/device" Page OwnSettings => pages::device::show;

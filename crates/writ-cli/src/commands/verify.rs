@@ -192,6 +192,25 @@ fn human(report: &VerifyReport, root: &Path) -> String {
             text::number(report.blob_bytes)
         ),
     );
+    if report.passkeys.proven > 0 || !report.passkeys.unproven.is_empty() {
+        fact(
+            "passkeys",
+            format!(
+                "{} proven by {}{}",
+                ui::counted(report.passkeys.proven, "acts"),
+                ui::counted(report.passkeys.bound, "passkeys"),
+                match report.passkeys.unproven.first() {
+                    None => String::new(),
+                    Some(first) => format!(
+                        "; {} not, and the gate counts them as less (entry {}: {})",
+                        report.passkeys.unproven.len(),
+                        first.entry,
+                        text::clean(&first.problem)
+                    ),
+                }
+            ),
+        );
+    }
     if report.jobs.keys > 0 {
         fact(
             "CI jobs",

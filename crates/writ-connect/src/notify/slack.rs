@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_host_and_not_the_secret() {
-        let slack = Slack::new(&Secret::new("http://127.0.0.1:9/services/T0/B0/geheim")).unwrap();
+        let at = |address: &str| Slack::new(&Secret::new(address.to_owned()).unwrap());
+        let slack = at("http://127.0.0.1:9/services/T0/B0/geheim").unwrap();
         assert!(!format!("{slack:?}").contains("geheim"));
         let error = at("ftp://hooks.example/services/geheim").unwrap_err();
         assert!(!error.to_string().contains("geheim"), "{error}");

@@ -189,6 +189,34 @@ impl PublicKey {
         p256().map_err(malformed).and_then(Self::from_p256)
     }
 
+    /// Reads a P-256 key from its two coordinates, 32 bytes each.
+    ///
+    /// # Errors
+    /// They are no point of the curve.
+    pub fn from_p256_coordinates(x: &[u8; 32], y: &[u8; 32]) -> Result<Self, KeyError> {
+        let mut point = [4_u8; 65];
+        point[1..33].copy_from_slice(x);
+        point[33..].copy_from_slice(y);
+        p256::ecdsa::VerifyingKey::from_sec1_bytes(&point)
+            .map_err(|error| malformed(error.to_string()))
+            .and_then(Self::from_p256)
+    }
+
+    /// Reads the 32 raw bytes of an Ed25519 key.
+    ///
+    /// # Errors
+    /// They are no point of the curve, or one of small order.
+    pub fn from_ed25519_raw(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        let key = ed25519_dalek::VerifyingKey::from_bytes(bytes)
+            .map_err(|error| malformed(error.to_string()))?;
+        if key.is_weak() {
+            return Err(malformed(
+                "the Ed25519 key has small order, so anybody can sign for it".to_owned(),
+            ));
+        }
+        Self::from_ed25519(key)
+    }
+
     pub(super) fn from_ed25519(key: ed25519_dalek::VerifyingKey) -> Result<Self, KeyError> {
         let der = key
             .to_public_key_der()

@@ -175,12 +175,15 @@ pub struct Actor {
 pub struct Assertion {
     /// Which credential.
     pub credential_id: String,
-    /// What the browser signed over; its challenge is the payload digest.
+    /// What the browser signed over; its challenge is the SHA-256 of the payload without assertions.
     pub client_data_json: String,
     /// What the authenticator said.
     pub authenticator_data: String,
     /// The signature.
     pub signature: String,
+    /// What the session alone proved: it counts where this assertion does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Assurance>,
 }
 
 /// A period of time; the end is not part of it.

@@ -64,6 +64,8 @@ pub enum DefinitionKind {
     Role,
     /// Which account, bot or team is which principal; accounts as keyed hashes.
     Identity,
+    /// Which passkey is which principal's.
+    Passkey,
     /// Server configuration that affects verdicts.
     Configuration,
     /// A tool adapter.

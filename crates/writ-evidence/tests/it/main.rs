@@ -11,3 +11,4 @@ mod predicates;
 mod reference;
 mod sealed;
 mod statement;
+mod webauthn;

@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use serde_json::Value;
 use writ_evidence::Envelope;
 use writ_evidence::key::{KeyId, Refusal};
+use writ_evidence::predicate::Definition;
+use writ_evidence::statement::{Predicate as _, Statement};
 use writ_locker::Locker;
-use writ_model::{Digest, Timestamp};
+use writ_model::{Digest, EvidenceId, Timestamp};
 
-use super::Failure;
+use super::{Failure, Unproven};
+use crate::directory::passkeys::book::PasskeyBook;
+use crate::directory::passkeys::claims;
 use crate::item::{Reader, projected};
 use crate::keys::Retracted;
 use crate::keys::history::KeyLog;
@@ -26,9 +31,24 @@ pub(crate) struct Found {
     pub(super) jobs: HashMap<KeyId, JobKey>,
     /// Entries that such keys signed.
     pub(super) by_jobs: u64,
+    /// The store's secret, where it is there: it tells apart what the store itself said of passkeys.
+    pub(super) passkey_secret: Option<[u8; 32]>,
+    pub(super) passkeys: PasskeyBook,
+    /// Acts of people that a passkey proves.
+    pub(super) proven: u64,
+    /// Acts that claim a passkey which does not prove them.
+    pub(super) unproven: Vec<Unproven>,
 }
 
 impl Found {
+    /// Nothing yet; with the store's secret, where it is there.
+    pub(super) fn knowing(passkey_secret: Option<[u8; 32]>) -> Self {
+        Self {
+            passkey_secret,
+            ..Self::default()
+        }
+    }
+
     /// What is wrong, and what no longer counts.
     pub(crate) fn judged(self) -> (Vec<Failure>, Vec<Retracted>, KeyLog) {
         let (mut failures, mut retracted) = (self.failures, Vec::new());
@@ -96,6 +116,7 @@ pub(crate) fn check_entry(
     };
     found.keys.note(index, at, &checked, entry.envelope);
     let id = checked.id;
+    acts(index, at, id, &checked.statement, found);
     if let Some(job) = JobKey::of(id, index, at, &checked.statement) {
         found.jobs.insert(job.key_id, job);
     }
@@ -138,6 +159,27 @@ pub(crate) fn check_entry(
                 format!("the {role} behind entry {index} is not in the locker: {digest}"),
                 "restore this file from a copy; without it the evidence cannot be examined",
             ));
+        }
+    }
+}
+
+/// Passkeys that the entry adds or ends, and what it claims to be proven by one.
+fn acts(index: u64, at: Timestamp, id: EvidenceId, said: &Statement<Value>, found: &mut Found) {
+    if said.predicate_type == Definition::URI && said.predicate["kind"] == "passkey" {
+        let secret = found.passkey_secret.as_ref();
+        found
+            .passkeys
+            .take(secret, index, at, &said.predicate["content"]);
+    }
+    for claim in claims(said, index, &found.passkeys) {
+        match claim.problem {
+            None => found.proven += 1,
+            Some(problem) => found.unproven.push(Unproven {
+                entry: index,
+                id,
+                problem,
+                counts_as: claim.session,
+            }),
         }
     }
 }

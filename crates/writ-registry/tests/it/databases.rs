@@ -20,8 +20,8 @@ use crate::common::{Place, START, each_database, finding, postgres, scan, scan_w
 use crate::door::copy;
 use crate::notices::said;
 use crate::{
-    exemptions, hooks, keep, keys_trouble, notices, people, recording, repeated, roster, stock,
-    tokens, views,
+    exemptions, hooks, keep, keys_trouble, notices, passkeys, people, recording, repeated, roster,
+    stock, tokens, views,
 };
 
 /// Everything that asks or fills a database, once.
@@ -34,6 +34,7 @@ async fn everything(make: impl AsyncFn() -> Place) {
     stock::what_no_index_knows_is_looked_for_in_parts(make().await).await;
     repeated::one_of_several_does_what_is_due(make().await).await;
     people::accounts_sessions_and_codes(make().await).await;
+    passkeys::passkeys_are_what_the_ledger_says(make().await).await;
     tokens::a_token_is_kept_by_its_hash_and_comes_back_with_a_backup(make().await).await;
     hooks::deliveries_are_remembered(make().await).await;
     notices::a_notice_is_said_once_on_each_channel(make().await).await;

@@ -18,6 +18,7 @@ mod keys;
 mod keys_trouble;
 mod lifecycle;
 mod notices;
+mod passkeys;
 mod people;
 mod recording;
 mod repeated;

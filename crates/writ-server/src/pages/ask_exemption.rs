@@ -12,16 +12,19 @@ use serde_json::Value;
 use writ_evidence::predicate::{Actor, ExemptionCategory};
 use writ_gate::evaluate::bound_profile;
 use writ_gate::{Floor, PrincipalFacts};
-use writ_model::{Digest, PrincipalId, Span, Timestamp};
+use writ_model::{Assurance, Digest, PrincipalId, Span, Timestamp};
 use writ_registry::{ExemptionAsk, ExemptionReply, ExemptionRow, RegistryError};
 use writ_release::exemption::{Answerer, MAX_REASON, Wish, limit, may_ask, may_grant};
 
 use crate::access::{Action, acting, facts, may, may_on};
 use crate::figures::exemption;
+use crate::http::confirm::{Confirming, Next, Offer};
 use crate::http::problem::shown;
+use crate::http::site::Site;
 use crate::http::{Ask, Code, Problem, Query};
 use crate::parts::form;
 use crate::parts::frame::{self, Head, Section};
+use crate::parts::passkey::{self, Use};
 use crate::paths;
 use crate::state::{App, Shared};
 
@@ -370,7 +373,11 @@ async fn floor(app: &App, row: &ExemptionRow, size: u64) -> Result<Option<Floor>
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn objection(ask: &Ask, row: &ExemptionRow) -> Result<Option<String>, Problem> {
+pub async fn objection(
+    ask: &Ask,
+    row: &ExemptionRow,
+    assurance: Assurance,
+) -> Result<Option<String>, Problem> {
     if let Err(problem) = acting(&ask.principal, Action::AnswerExemptions, &row.service) {
         return Ok(Some(problem.detail.clone()));
     }
@@ -383,7 +390,7 @@ pub async fn objection(ask: &Ask, row: &ExemptionRow) -> Result<Option<String>, 
     let answerer = Answerer {
         account: me,
         facts: facts.get(me),
-        assurance: Some(ask.principal.assurance),
+        assurance: Some(assurance),
     };
     let objection = may_grant(
         &ask.app.bundle,
@@ -402,6 +409,11 @@ pub struct AnswerForm {
     answer: String,
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    passkey: String,
+    /// A passkey is at hand and not used: for the page alone.
+    #[serde(default, rename = "without")]
+    _without: String,
 }
 
 /// Grants, denies or revokes an exemption.
@@ -411,11 +423,15 @@ pub struct AnswerForm {
 pub async fn answer(
     ask: Ask,
     State(state): State<Shared>,
+    site: Site,
     Path(number): Path<String>,
     Form(asked): Form<AnswerForm>,
 ) -> Result<Response, Problem> {
     let row = crate::api::exemptions::find(&ask, &number).await?.row;
+    let purpose = format!("answer {}", row.human());
+    let confirming = Confirming::begin(&ask, purpose, &asked.passkey)?;
     let actor = acting(&ask.principal, Action::AnswerExemptions, &row.service)?;
+    let actor = confirming.actor(actor);
     let reason = asked.reason.trim().to_owned();
     if reason.chars().count() > MAX_REASON {
         return Err(Problem::new(
@@ -429,7 +445,7 @@ pub async fn answer(
     };
     let reply = match asked.answer.as_str() {
         "grant" => {
-            if let Some(why) = objection(&ask, &row).await? {
+            if let Some(why) = objection(&ask, &row, actor.assurance).await? {
                 return Err(Problem::new(Code::NotAllowed, format!("not by you: {why}"))
                     .found(format!(
                         "{} asked for by {}",
@@ -456,9 +472,18 @@ pub async fn answer(
             );
         }
     };
+    let (row, payload) = state
+        .store
+        .draft_exemption_answer(&row.human(), reply, &actor, confirming.at)
+        .await
+        .map_err(told)?;
+    let payload = match confirming.go_on(&ask, site, payload).await? {
+        Next::Record(payload) => payload,
+        Next::Ask(response) => return Ok(response),
+    };
     let (row, recorded) = state
         .store
-        .answer_exemption_as(&row.human(), reply, &actor)
+        .record_exemption_answer(&row, payload)
         .await
         .map_err(told)?;
     tracing::info!(exemption = row.human(), answer = asked.answer, by = %actor.principal, entry = recorded.index, "an exemption was answered");
@@ -468,7 +493,14 @@ pub async fn answer(
 
 /// The forms below an exemption: grant and deny while it waits, revoke while it lives.
 #[must_use]
-pub fn forms(ask: &Ask, row: &ExemptionRow, waits: bool, lives: bool, why: Option<&str>) -> Markup {
+pub fn forms(
+    ask: &Ask,
+    row: &ExemptionRow,
+    waits: bool,
+    lives: bool,
+    why: Option<&str>,
+    offer: &Offer,
+) -> Markup {
     let place = format!("{}/answer", paths::exemption(&row.human()));
     let may_answer =
         ask.at.is_none() && may_on(&ask.principal, Action::AnswerExemptions, &row.service).is_ok();
@@ -488,8 +520,12 @@ pub fn forms(ask: &Ask, row: &ExemptionRow, waits: bool, lives: bool, why: Optio
                     } @else {
                         button.btn type="submit" name="answer" value="revoke" disabled[!may_answer] { "Revoke " (row.human()) }
                     }
+                    // A no needs no passkey; what a yes needs, the gate's floor says when it is sent.
+                    @if may_answer { (passkey::fields(offer, "passkey-said", Use::Confirm(Some(ask.principal.assurance)))) }
                 }
-                @if let Some(why) = why.filter(|_| waits) { p id="why-not" { "You cannot grant it: " (crate::figures::people::in_words(ask, why)) "." } }
+                @if let Some(why) = why.filter(|_| waits) { p id="why-not" { "You cannot grant it: " (crate::figures::people::in_words(ask, why)) "."
+                    @if offer.passkeys.is_empty() && why.contains(Assurance::Webauthn.word()) { " " a href="/settings#passkeys" { "Add a passkey" } "." }
+                } }
             }
         }
     }

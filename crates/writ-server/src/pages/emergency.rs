@@ -1,4 +1,4 @@
-//! `/break-glass/BG-7` and `/break-glass/new`: an emergency from its opening to its review.
+//! `/break-glass/BG-7`: an emergency from its opening to its review.
 
 use axum::Form;
 use axum::extract::{Path, State};
@@ -7,150 +7,32 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use writ_evidence::predicate::{Actor, BreakGlassOutcome, ReleaseRef};
-use writ_model::{Check, Role, Span, State as Word};
-use writ_registry::ReleaseRow;
+use writ_model::{Check, Role, Span};
+use writ_registry::NewRecord;
 use writ_registry::directory::SignIn;
 use writ_release::breakglass::{
-    self, Emergency, EmergencyError, MAX_TEXT, OPEN_AT_MOST, Opening, Standing, may_review,
+    self, Emergency, EmergencyError, MAX_TEXT, Opening, Standing, may_review,
 };
 
-use crate::access::{Action, acting, may, may_on};
-use crate::figures::emergency::{self, Emergencies};
+use crate::access::{Action, acting, may_on};
+use crate::figures::emergency;
 use crate::figures::release::{self, Review};
 use crate::figures::{environment, people};
+use crate::http::confirm::{self, Confirming, Next, Offer};
 use crate::http::export::{View, respond};
 use crate::http::problem::shown;
+use crate::http::site::Site;
 use crate::http::{Ask, Code, Problem, Query};
 use crate::pages::decision::{checks_table, unsatisfied};
-use crate::parts::frame::{self, Head, Section};
-use crate::parts::{Cell, Column, Empty, Row, Table, chip, form, ident, time};
+use crate::parts::frame::{Head, Section};
+use crate::parts::passkey::{self, Use};
+use crate::parts::{Cell, Column, Empty, Row, Table, form, ident, time};
 use crate::paths;
 use crate::state::Shared;
 
 crate::page_query! {
-    /// Which release it is for.
-    OpenQuery {
-        /// `R-2026-0931`.
-        release: Option<String>,
-    }
-}
-
-crate::page_query! {
     /// Nothing of its own.
     EmergencyQuery {}
-}
-
-/// Releases that the form offers.
-const OFFERED: usize = 50;
-
-struct OpenPage {
-    releases: Vec<ReleaseRow>,
-    chosen: Option<String>,
-    found: Emergencies,
-    why_not: Option<String>,
-}
-
-/// Shows the form.
-///
-/// # Errors
-/// The store cannot be read.
-pub async fn new(ask: Ask, Query(query): Query<OpenQuery>) -> Result<Response, Problem> {
-    let mut releases = Vec::new();
-    if let Some(name) = &query.release {
-        releases.push(release::find(&ask, name).await?);
-    }
-    let newest = writ_registry::ReleasesFilter {
-        below: Some(ask.size),
-        limit: OFFERED,
-        ..writ_registry::ReleasesFilter::default()
-    };
-    let listed = ask.app.store.releases_listed(&newest).await?.items;
-    releases.extend(
-        listed
-            .into_iter()
-            .filter(|row| Some(row.human()) != query.release),
-    );
-    let why_not = may(&ask.principal, Action::OpenEmergencies)
-        .err()
-        .map(|problem| problem.detail.clone());
-    let page = OpenPage {
-        releases,
-        chosen: query.release,
-        found: emergency::read(&ask).await?,
-        why_not,
-    };
-    frame::page(&ask, &OpenPage::head(), &page.body(&ask)).await
-}
-
-impl OpenPage {
-    fn head() -> Head {
-        let mut head = Head::new(
-            Section::Emergencies,
-            "Break the glass",
-            "A deployment past the gate. Everybody is told, it ends by itself, and somebody else reviews it within 24 hours.",
-        )
-        .below("Break-glass", paths::emergencies());
-        head.forms = false;
-        head
-    }
-
-    fn body(&self, ask: &Ask) -> Markup {
-        let off = self.why_not.is_some();
-        let second = self.found.strictness.second.as_ref();
-        html! {
-            form.sheet-form action="/break-glass" method="post" {
-                (form::token(&ask.principal))
-                div.field {
-                    label for="release" { "Release" }
-                    select id="release" name="release" required disabled[off] {
-                        @for row in &self.releases {
-                            option value=(row.human()) selected[self.chosen.as_deref() == Some(&row.human())] { (row.human()) " " (row.service) " " (row.short()) " into " (row.environment) }
-                        }
-                    }
-                }
-                div.field {
-                    label for="reason" { "Why it cannot wait" }
-                    input id="reason" name="reason" type="text" maxlength=(MAX_TEXT) required disabled[off];
-                }
-                div.field {
-                    label for="incident" { "Incident" }
-                    input id="incident" name="incident" type="text" maxlength="200" required disabled[off];
-                }
-                div.field {
-                    label for="minutes" { "Minutes" }
-                    input id="minutes" name="minutes" type="number" min="5" max=(OPEN_AT_MOST.secs() / 60) value="60" required disabled[off];
-                    span { "A deployment may begin so long" }
-                }
-                @if ask.principal.browser.is_some() {
-                    div.field {
-                        label for="password" { "Your password once more" }
-                        input id="password" name="password" type="password" autocomplete="current-password" disabled[off];
-                    }
-                    div.field {
-                        label for="code" { "Your one-time code, if you use one" }
-                        input id="code" name="code" type="text" inputmode="numeric" autocomplete="one-time-code" maxlength="10" disabled[off];
-                    }
-                }
-                @if let Some(why) = second {
-                    p { (chip::tag(Word::Warned, "strict")) " A second authoriser signs here too: " (why) "." }
-                    div.field {
-                        label for="second" { "Second authoriser" }
-                        input id="second" name="second" type="text" maxlength="200" autocomplete="off" required disabled[off];
-                    }
-                    div.field {
-                        label for="second_password" { "Their password" }
-                        input id="second_password" name="second_password" type="password" autocomplete="off" required disabled[off];
-                    }
-                    div.field {
-                        label for="second_code" { "Their one-time code, if they use one" }
-                        input id="second_code" name="second_code" type="text" inputmode="numeric" autocomplete="off" maxlength="10" disabled[off];
-                    }
-                }
-                button.btn.primary type="submit" disabled[off] { "Break the glass" }
-                @if let Some(why) = &self.why_not { p { "You cannot open one: " (why) "." } }
-            }
-        }
-    }
 }
 
 /// An opening as a form sends it.
@@ -172,6 +54,8 @@ pub struct OpenForm {
     second_password: String,
     #[serde(default)]
     second_code: String,
+    #[serde(default)]
+    passkey: String,
 }
 
 /// Opens an emergency.
@@ -181,11 +65,16 @@ pub struct OpenForm {
 pub async fn open(
     ask: Ask,
     State(state): State<Shared>,
+    site: Site,
     Form(asked): Form<OpenForm>,
 ) -> Result<Response, Problem> {
     let row = release::find(&ask, &asked.release).await?;
-    let mut by = acting(&ask.principal, Action::OpenEmergencies, &row.service)?;
-    if ask.principal.browser.is_some() {
+    let purpose = format!("break the glass for {}", row.human());
+    let confirming = Confirming::begin(&ask, purpose, &asked.passkey)?;
+    let by = acting(&ask.principal, Action::OpenEmergencies, &row.service)?;
+    let mut by = confirming.actor(by);
+    // A passkey proves more than the password would once more.
+    if ask.principal.browser.is_some() && !confirming.is_used() {
         let account = state.store.account_of(&ask.principal.id).await?;
         // Who signs in elsewhere has no password here; their session is all there is.
         if account.is_some_and(|account| account.has_password()) {
@@ -241,9 +130,13 @@ pub async fn open(
             .collect(),
         open_for: Span::from_secs(i64::from(asked.minutes) * 60),
     };
-    let recorded = breakglass::open(&state.store, opening, &found.strictness, &facts)
-        .await
+    let payload = breakglass::draft_opening(opening, &found.strictness, &facts, confirming.at)
         .map_err(refused)?;
+    let payload = match confirming.go_on(&ask, site, payload).await? {
+        Next::Record(payload) => payload,
+        Next::Ask(response) => return Ok(response),
+    };
+    let recorded = state.store.record(NewRecord::payload(payload)).await?;
     tracing::warn!(release = review.row.human(), by = %ask.principal.id, entry = recorded.index, "the glass was broken");
     settle(&state).await;
     Ok(Redirect::to(&paths::emergency(&recorded.id.to_string()).to_string()).into_response())
@@ -289,6 +182,7 @@ struct Page {
     review: Option<Review>,
     deployed: Vec<environment::Deployed>,
     no_review: Option<String>,
+    offer: Offer,
 }
 
 /// Shows an emergency.
@@ -297,6 +191,7 @@ struct Page {
 /// There is none of this name, or the store cannot be read.
 pub async fn show(
     ask: Ask,
+    site: Site,
     Path(name): Path<String>,
     _: Query<EmergencyQuery>,
 ) -> Result<Response, Problem> {
@@ -337,6 +232,7 @@ pub async fn show(
             review,
             deployed,
             no_review,
+            offer: confirm::offer(&ask, site).await?,
         },
     )
     .await
@@ -348,6 +244,11 @@ pub async fn show(
 pub struct ReviewForm {
     outcome: String,
     reason: String,
+    #[serde(default)]
+    passkey: String,
+    /// A passkey is at hand and not used: for the page alone.
+    #[serde(default, rename = "without")]
+    _without: String,
 }
 
 /// Reviews an emergency.
@@ -357,12 +258,15 @@ pub struct ReviewForm {
 pub async fn review(
     ask: Ask,
     State(state): State<Shared>,
+    site: Site,
     Path(name): Path<String>,
     Form(asked): Form<ReviewForm>,
 ) -> Result<Response, Problem> {
     let found = emergency::read(&ask).await?;
     let emergency = found.find(&name)?;
     let service = &emergency.opening.release.service;
+    let purpose = format!("review {}", emergency.human());
+    let confirming = Confirming::begin(&ask, purpose, &asked.passkey)?;
     let by = acting(&ask.principal, Action::ReviewEmergencies, service)?;
     let outcome = match asked.outcome.as_str() {
         "justified" => BreakGlassOutcome::Justified,
@@ -374,16 +278,20 @@ pub async fn review(
             );
         }
     };
-    let recorded = breakglass::review(
-        &state.store,
+    let payload = breakglass::draft_review(
         emergency,
-        by,
+        confirming.actor(by),
         outcome,
         asked.reason,
         &found.people,
+        confirming.at,
     )
-    .await
     .map_err(refused)?;
+    let payload = match confirming.go_on(&ask, site, payload).await? {
+        Next::Record(payload) => payload,
+        Next::Ask(response) => return Ok(response),
+    };
+    let recorded = state.store.record(NewRecord::payload(payload)).await?;
     tracing::info!(emergency = emergency.human(), by = %ask.principal.id, entry = recorded.index, "an emergency was reviewed");
     settle(&state).await;
     Ok(Redirect::to(&paths::emergency(&emergency.human()).to_string()).into_response())
@@ -569,6 +477,7 @@ impl View for Page {
                         }
                         button.btn type="submit" name="outcome" value="unjustified" disabled[self.no_review.is_some()] { "It was not justified" }
                         button.btn.primary type="submit" name="outcome" value="justified" disabled[self.no_review.is_some()] { "It was justified" }
+                        @if self.no_review.is_none() { (passkey::fields(&self.offer, "passkey-said", Use::Confirm(Some(ask.principal.assurance)))) }
                     }
                     @if let Some(why) = &self.no_review { p { "You cannot review it: " (people::in_words(ask, why)) "." } }
                 }

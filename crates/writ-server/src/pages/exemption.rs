@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use crate::api::exemptions::{ExemptionView, find};
 use crate::figures::exemption::Standing;
 use crate::figures::{exemption, fact, people};
+use crate::http::confirm::{self, Offer};
 use crate::http::export::{View, respond};
+use crate::http::site::Site;
 use crate::http::{Ask, Problem, Query};
 use crate::pages::ask_exemption;
 use crate::parts::frame::{Head, Section};
@@ -24,6 +26,7 @@ struct Page {
     view: ExemptionView,
     /// Why the person who looks cannot grant it.
     why_not: Option<String>,
+    offer: Offer,
 }
 
 /// Shows the page.
@@ -32,6 +35,7 @@ struct Page {
 /// There is none of this number, or the store cannot be read.
 pub async fn show(
     ask: Ask,
+    site: Site,
     Path(number): Path<String>,
     _: Query<ExemptionQuery>,
 ) -> Result<Response, Problem> {
@@ -44,11 +48,21 @@ pub async fn show(
     .flatten()
     .collect();
     ask.app.load_names(&people).await;
+    let offer = confirm::offer(&ask, site).await?;
+    let assurance = offer.assurance(&ask.principal);
     let why_not = match view.standing {
-        Standing::Requested => ask_exemption::objection(&ask, &view.row).await?,
+        Standing::Requested => ask_exemption::objection(&ask, &view.row, assurance).await?,
         _ => None,
     };
-    respond(&ask, &Page { view, why_not }).await
+    respond(
+        &ask,
+        &Page {
+            view,
+            why_not,
+            offer,
+        },
+    )
+    .await
 }
 
 impl View for Page {
@@ -97,6 +111,7 @@ impl View for Page {
                 self.view.standing == Standing::Requested,
                 self.view.standing == Standing::Live,
                 self.why_not.as_deref(),
+                &self.offer,
             ))
             h2 { "Who decided" }
             (self.steps(ask).html())

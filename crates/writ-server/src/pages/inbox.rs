@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 use writ_evidence::Predicate as _;
 use writ_evidence::predicate::Run;
-use writ_model::{PrincipalId, Subject, Timestamp};
+use writ_model::{Assurance, PrincipalId, Subject, Timestamp};
 use writ_registry::Query as Evidence;
 use writ_registry::directory::identity::Standing as Proposed;
 use writ_release::breakglass::{Standing as Emergency, may_review};
@@ -71,6 +71,16 @@ pub async fn show(ask: Ask, _: Query<InboxQuery>) -> Result<Response, Problem> {
 /// The store cannot be read.
 pub async fn waiting(ask: &Ask) -> Result<Vec<Waiting>, Problem> {
     let mut all = approvals(ask).await?;
+    let me = &ask.principal;
+    // Where they work is asked on the page of the answer.
+    let passkeys = match me.browser {
+        Some(_) => !ask.app.store.passkeys(&me.id).await?.is_empty(),
+        None => false,
+    };
+    let assurance = match passkeys {
+        true => Assurance::Webauthn,
+        false => me.assurance,
+    };
     for (row, standing) in exemption::all(ask, None).await? {
         if standing != Standing::Requested {
             continue;
@@ -87,7 +97,7 @@ pub async fn waiting(ask: &Ask) -> Result<Vec<Waiting>, Problem> {
             by: vec![row.requester.clone()],
             since: row.request.recorded_at,
             due: None,
-            not_me: ask_exemption::objection(ask, &row).await?,
+            not_me: ask_exemption::objection(ask, &row, assurance).await?,
             address: address(&paths::exemption(&row.human())),
         });
     }

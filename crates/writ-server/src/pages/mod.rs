@@ -2,6 +2,7 @@
 //! Markdown forms give, and draws it with the components of [`crate::parts`].
 
 pub mod ask_exemption;
+pub mod break_glass;
 pub mod change;
 pub mod changes;
 pub mod control;
@@ -24,6 +25,7 @@ pub mod item;
 pub mod keys;
 pub mod oidc;
 pub mod overview;
+pub mod passkeys;
 pub mod people;
 pub mod persons;
 pub mod problem;

@@ -44,6 +44,13 @@ pub struct DisableForm {
     disabled: bool,
 }
 
+/// Whose passkeys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasskeysForm {
+    name: String,
+}
+
 /// A session to end.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,9 +67,14 @@ pub async fn show(ask: Ask, _: Query<PeopleQuery>) -> Result<Response, Problem> 
     let accounts = store.accounts().await?;
     let sessions = store.sessions(None).await?;
     let mut grants = BTreeMap::new();
+    let mut passkeys = BTreeMap::new();
     for account in &accounts {
         let held = ask.app.people.grants(&ask.app, &account.id).await?;
         grants.insert(account.id.clone(), held);
+        let count = store.passkeys(&account.id).await?.len();
+        if count > 0 {
+            passkeys.insert(account.id.clone(), count);
+        }
     }
     let mut head = Head::new(
         Section::People,
@@ -73,7 +85,7 @@ pub async fn show(ask: Ask, _: Query<PeopleQuery>) -> Result<Response, Problem> 
     let who = persons::sections(&ask).await?;
     let manages = may(&ask.principal, Action::ManagePeople).is_ok();
     let page = html! {
-        @if manages { (body(&ask, &accounts, &grants, &sessions)) }
+        @if manages { (body(&ask, &accounts, &grants, &sessions, &passkeys)) }
         (who)
     };
     frame::page(&ask, &head, &page).await
@@ -81,7 +93,13 @@ pub async fn show(ask: Ask, _: Query<PeopleQuery>) -> Result<Response, Problem> 
 
 type Held = BTreeMap<PrincipalId, Vec<Grant>>;
 
-fn body(ask: &Ask, accounts: &[Account], grants: &Held, sessions: &[Session]) -> Markup {
+fn body(
+    ask: &Ask,
+    accounts: &[Account],
+    grants: &Held,
+    sessions: &[Session],
+    passkeys: &BTreeMap<PrincipalId, usize>,
+) -> Markup {
     let none = Vec::new();
     html! {
         (table(ask, accounts, grants, sessions).html())
@@ -94,6 +112,7 @@ fn body(ask: &Ask, accounts: &[Account], grants: &Held, sessions: &[Session]) ->
                 @for grant in own { (taken(ask, account, grant)) }
                 (given(ask, account))
                 @if account.id != ask.principal.id { (disabling(ask, account)) }
+                @if let Some(count) = passkeys.get(&account.id) { (ending(ask, account, *count)) }
                 @let open: Vec<Session> = sessions.iter().filter(|session| session.account == account.id).cloned().collect();
                 @if !open.is_empty() { (sessions_table(ask, &open, "/admin/people/session").html()) }
             }
@@ -195,6 +214,16 @@ fn disabling(ask: &Ask, account: &Account) -> Markup {
     }
 }
 
+fn ending(ask: &Ask, account: &Account, count: usize) -> Markup {
+    html! {
+        form.line action="/admin/people/passkeys" method="post" {
+            (fields(ask, account))
+            span { (count) " " (if count == 1 { "passkey" } else { "passkeys" }) }
+            button.btn.small type="submit" { "End" span.vh { " the passkeys of " (account.login) } }
+        }
+    }
+}
+
 fn duties() -> Table {
     let mut table = Table::new(
         "duties",
@@ -292,6 +321,35 @@ pub async fn disable(
         .disable_account(&account, asked.disabled)
         .await?;
     tracing::info!(by = %principal.id, principal = %account.id, disabled = asked.disabled, "an account was changed");
+    Ok(back(&account))
+}
+
+/// Ends all passkeys of somebody, who lost them.
+///
+/// # Errors
+/// There is none, or the store cannot be used.
+pub async fn passkeys(
+    State(state): State<Shared>,
+    principal: Principal,
+    Form(asked): Form<PasskeysForm>,
+) -> Result<Response, Problem> {
+    let account = state.store.account(&asked.name).await?;
+    let passkeys = state.store.passkeys(&account.id).await?;
+    if passkeys.is_empty() {
+        return Err(Problem::new(
+            Code::People,
+            format!("{} has no passkey", account.login),
+        ));
+    }
+    for passkey in passkeys {
+        let reason = Some("ended by an operator".to_owned());
+        let recorded = state
+            .store
+            .end_passkey(&account.id, &passkey.id, &principal.id, reason)
+            .await?;
+        tracing::warn!(by = %principal.id, principal = %account.id, entry = recorded.index, "a passkey was ended");
+    }
+    state.recorded.notify_one();
     Ok(back(&account))
 }
 

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use writ_gate::evaluate::{Options, evaluate};
 use writ_gate::shown_checks;
-use writ_model::{Check, PrincipalId, State as Word};
+use writ_model::{Assurance, Check, PrincipalId, State as Word};
+use writ_registry::NewRecord;
 use writ_release::approval::{self, AnswerError, Objection, Reply, Said, Shown};
 
 use crate::access::{Action, acting, may_on};
@@ -17,12 +18,15 @@ use crate::figures::change::Change;
 use crate::figures::environment::{Deployed, deployments};
 use crate::figures::people;
 use crate::figures::release::{self, Review};
+use crate::http::confirm::{self, Confirming, Next, Offer};
 use crate::http::export::{View, respond};
 use crate::http::problem::shown;
+use crate::http::site::Site;
 use crate::http::{Ask, Code, Problem, Query, seen};
 use crate::pages::decision::{checks_table, unsatisfied, verdict};
 use crate::parts::failure::card;
 use crate::parts::frame::{Head, Section};
+use crate::parts::passkey::{self, Use};
 use crate::parts::{Cell, Column, Empty, Row, Table, chip, form, ident, time};
 use crate::paths;
 use crate::state::Shared;
@@ -45,6 +49,7 @@ struct Page {
     no_yes: Option<String>,
     no_no: Option<String>,
     mark: String,
+    offer: Offer,
 }
 
 /// Shows the page.
@@ -53,6 +58,7 @@ struct Page {
 /// There is no such release, it cannot be judged, or the store cannot be read.
 pub async fn show(
     ask: Ask,
+    site: Site,
     Path(name): Path<String>,
     _: Query<ReleaseQuery>,
 ) -> Result<Response, Problem> {
@@ -91,7 +97,8 @@ pub async fn show(
     named.extend(review.case.said.iter().map(|said| said.by.clone()));
     named.extend(change.iter().flat_map(Change::people));
     ask.app.load_names(&named).await;
-    let (no_yes, no_no) = may_answer(&ask, &review);
+    let offer = confirm::offer(&ask, site).await?;
+    let (no_yes, no_no) = may_answer(&ask, &review, &offer);
     let mark = seen::mark(
         &ask.app,
         &ask.principal,
@@ -111,13 +118,14 @@ pub async fn show(
             no_yes,
             no_no,
             mark,
+            offer,
         },
     )
     .await
 }
 
 /// Why the person who looks may not approve, and why not reject.
-fn may_answer(ask: &Ask, review: &Review) -> (Option<String>, Option<String>) {
+fn may_answer(ask: &Ask, review: &Review, offer: &Offer) -> (Option<String>, Option<String>) {
     if ask.at.is_some() {
         let past = Some("this page shows the past".to_owned());
         return (past.clone(), past);
@@ -133,7 +141,7 @@ fn may_answer(ask: &Ask, review: &Review) -> (Option<String>, Option<String>) {
     }
     let case = &review.case;
     (
-        case.objection(&me.id, Some(me.assurance))
+        case.objection(&me.id, Some(offer.assurance(me)))
             .map(|objection| objection.to_string()),
         case.may_not_reject(&me.id)
             .map(|objection| objection.to_string()),
@@ -148,6 +156,11 @@ pub struct AnswerForm {
     seen: String,
     #[serde(default)]
     note: String,
+    #[serde(default)]
+    passkey: String,
+    /// A passkey is at hand and not used: for the page alone.
+    #[serde(default, rename = "without")]
+    _without: String,
 }
 
 /// Records what a person says, and asks the gate again.
@@ -158,6 +171,7 @@ pub struct AnswerForm {
 pub async fn answer(
     ask: Ask,
     State(state): State<Shared>,
+    site: Site,
     Path(name): Path<String>,
     Form(asked): Form<AnswerForm>,
 ) -> Result<Response, Problem> {
@@ -178,17 +192,24 @@ pub async fn answer(
     };
     let human = row.human();
     let seen = seen::read(&ask.app, &ask.principal, &human, &asked.seen)?;
+    let confirming = Confirming::begin(&ask, format!("answer {human}"), &asked.passkey)?;
     let review = release::review(&ask, row).await?;
-    let recorded = approval::answer(
+    let payload = approval::draft(
         &state.store,
         &state.bundle,
         &review.release,
         reply,
         seen,
-        actor,
+        confirming.actor(actor),
+        confirming.at,
     )
     .await
     .map_err(|error| refused(&ask, &review, &error))?;
+    let payload = match confirming.go_on(&ask, site, payload).await? {
+        Next::Record(payload) => payload,
+        Next::Ask(response) => return Ok(response),
+    };
+    let recorded = state.store.record(NewRecord::payload(payload)).await?;
     tracing::info!(release = human, answer = asked.answer, by = %ask.principal.id, entry = recorded.index, "a release was answered");
     // Whoever waits for the answer waits for the decision that counts it.
     let options = Options {
@@ -388,6 +409,8 @@ impl Page {
         let case = &self.review.case;
         let done =
             case.wanted.is_none() || (case.lacking() == 0 && case.rejections().next().is_none());
+        // Where the profile counts what the session proves too, nobody has to have the passkey at hand.
+        let weaker = Some(ask.principal.assurance).filter(|had| *had >= case.assurance);
         let yes = self.no_yes.is_some().then_some("why-not-yes");
         let no = self.no_no.is_some().then_some("why-not-no");
         html! {
@@ -410,9 +433,12 @@ impl Page {
                     button.btn.primary type="submit" name="answer" value="approve" disabled[self.no_yes.is_some()] aria-describedby=[yes] {
                         "Approve " (row.short()) " for " (row.environment)
                     }
+                    @if self.no_yes.is_none() || self.no_no.is_none() { (passkey::fields(&self.offer, "passkey-said", Use::Confirm(weaker))) }
                 }
                 @if let Some(why) = &self.no_yes {
-                    p id="why-not-yes" { "You cannot approve: " (people::in_words(ask, why)) "." }
+                    p id="why-not-yes" { "You cannot approve: " (people::in_words(ask, why)) "."
+                        @if self.wants_passkey(ask) { " " a href="/settings#passkeys" { "Add a passkey" } "." }
+                    }
                 }
                 @if let Some(why) = self.no_no.as_ref().filter(|why| Some(*why) != self.no_yes.as_ref()) {
                     p id="why-not-no" { "You cannot reject: " (people::in_words(ask, why)) "." }
@@ -426,6 +452,14 @@ impl Page {
                 }
             }
         }
+    }
+
+    /// Whether a passkey is all that is missing.
+    fn wants_passkey(&self, ask: &Ask) -> bool {
+        let had = Some(self.offer.assurance(&ask.principal));
+        let objection = self.review.case.objection(&ask.principal.id, had);
+        ask.principal.browser.is_some()
+            && matches!(objection, Some(Objection::Assurance { needed, .. }) if needed == Assurance::Webauthn)
     }
 
     fn who(&self, ask: &Ask) -> Markup {

@@ -12,10 +12,12 @@ use writ_registry::directory::{
     Account, Enrolment, IDLE, LIFETIME, Link, MAX_PASSWORD, MIN_PASSWORD, PERSONAL_LIFE, Session,
 };
 
+use super::passkeys;
 use super::sign_in::{begin, redirect};
 use crate::access::people::session_cookie;
 use crate::access::{Principal, held};
-use crate::http::{Ask, Code, Problem, Query};
+use crate::http::site::Site;
+use crate::http::{Ask, Code, Problem, Query, confirm};
 use crate::parts::frame::{self, Head, Section};
 use crate::parts::{Cell, Column, Row, Table, form, time};
 use crate::state::Shared;
@@ -70,7 +72,7 @@ pub struct WhichToken {
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn show(ask: Ask, _: Query<SettingsQuery>) -> Result<Response, Problem> {
+pub async fn show(ask: Ask, site: Site, _: Query<SettingsQuery>) -> Result<Response, Problem> {
     let mut head = Head::new(
         Section::Elsewhere,
         "Settings",
@@ -91,8 +93,12 @@ pub async fn show(ask: Ask, _: Query<SettingsQuery>) -> Result<Response, Problem
             let waiting = store.totp_enrolment(&account.id, &account.login).await?;
             let links = store.links(Some(&account.id)).await?;
             let tokens = store.tokens_of(&account.id).await?;
+            let passkeys = store.passkeys(&account.id).await?;
+            let offer = confirm::offer(&ask, site).await?;
             html! {
-                (body(&ask, &account, &sessions, &links, waiting.as_ref()))
+                @if account.has_password() { (own_secrets(&ask, &account, waiting.as_ref())) }
+                (passkeys::section(&ask, &account, &passkeys, &offer))
+                (body(&ask, &account, &sessions, &links))
                 (programs(&ask, &tokens))
             }
         }
@@ -100,15 +106,8 @@ pub async fn show(ask: Ask, _: Query<SettingsQuery>) -> Result<Response, Problem
     frame::page(&ask, &head, &body).await
 }
 
-fn body(
-    ask: &Ask,
-    account: &Account,
-    sessions: &[Session],
-    links: &[Link],
-    waiting: Option<&Enrolment>,
-) -> Markup {
+fn body(ask: &Ask, account: &Account, sessions: &[Session], links: &[Link]) -> Markup {
     html! {
-        @if account.has_password() { (own_secrets(ask, account, waiting)) }
         (providers(ask, account, links))
         h2 { "Sessions" }
         p.sub { "A session ends " (IDLE.human()) " after its last use, and " (LIFETIME.human()) " after it began." }

@@ -12,6 +12,7 @@ pub mod form;
 pub mod frame;
 pub mod glyph;
 pub mod ident;
+pub mod passkey;
 pub mod strip;
 pub mod table;
 pub mod time;

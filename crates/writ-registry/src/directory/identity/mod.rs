@@ -21,6 +21,7 @@ use writ_model::{Digest, Grant, PrincipalId, Role, Timestamp};
 pub use propose::{Answer, Proposed};
 
 use super::RoleBook;
+use super::passkeys::book::PasskeyBook;
 use crate::error::Result;
 use crate::store::Store;
 
@@ -323,6 +324,7 @@ pub(crate) struct PeopleBook {
     next: u64,
     pub(super) roles: RoleBook,
     pub(super) identity: book::IdentityBook,
+    pub(super) passkeys: PasskeyBook,
 }
 
 /// The content of an entry.
@@ -379,6 +381,12 @@ impl Store {
             match kind {
                 Some("role") => self.take_role(&mut book.roles, item)?,
                 Some("identity" | "profile") => self.take_binding(&mut book.identity, item)?,
+                Some("passkey") => {
+                    let secret = self.trust.derived_key("passkeys")?;
+                    let content = item.facts.get("content").unwrap_or(&Value::Null);
+                    book.passkeys
+                        .take(Some(&secret), item.index, item.recorded_at, content);
+                }
                 _ => {}
             }
             book.next = item.index + 1;

@@ -15,6 +15,7 @@ mod notify;
 mod oidc;
 mod oidc_people;
 mod oidc_real;
+mod passkeys;
 mod people;
 mod people_matrix;
 mod planted;

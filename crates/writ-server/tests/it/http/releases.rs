@@ -19,7 +19,7 @@ use writ_registry::directory::identity::{Answer, BindingChange, Owner};
 use super::Server;
 use super::guarded::{Guarded, PASSWORD, Signed, between, parts};
 
-const COMMIT: &str = "4f2a9c1e8b7d6a5f4e3d2c1b0a9f8e7d6c5b4a39";
+pub const COMMIT: &str = "4f2a9c1e8b7d6a5f4e3d2c1b0a9f8e7d6c5b4a39";
 
 /// dev wrote the change, also as dev-review; rev is somebody else; eva decides about coverage.
 const PEOPLE: [(&str, Role); 7] = [
@@ -32,19 +32,26 @@ const PEOPLE: [(&str, Role); 7] = [
     ("stranger", Role::Reviewer),
 ];
 
-struct World {
-    guarded: Guarded,
-    artifact: Digest,
+pub struct World {
+    pub guarded: Guarded,
+    pub artifact: Digest,
 }
 
 impl World {
     async fn new() -> Self {
+        Self::with("password").await
+    }
+
+    /// Where approvals count from this sign-in on.
+    pub async fn with(assurance: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let (mut parts, clock) = parts(&place, &PEOPLE, |_| {}).await;
         let mut files = load_bundle(&BundleSource::Embedded).unwrap().files.0;
-        let profile = "name = \"small\"\ntitle = \"Approvals and coverage\"\n[floor]\norigin = \"handed-in\"\n\
-            producer = \"laptop\"\nassurance = \"password\"\napprovals = { role = \"reviewer\", count = 1 }\n\
-            [environment.default]\ncontrols = [\"TST-01\", \"CHG-03\", \"CHG-04\"]\n";
+        let profile = format!(
+            "name = \"small\"\ntitle = \"Approvals and coverage\"\n[floor]\norigin = \"handed-in\"\n\
+            producer = \"laptop\"\nassurance = \"{assurance}\"\napprovals = {{ role = \"reviewer\", count = 1 }}\n\
+            [environment.default]\ncontrols = [\"TST-01\", \"CHG-03\", \"CHG-04\"]\n"
+        );
         files.insert(
             "profiles/small.toml".to_owned(),
             profile.as_bytes().to_vec(),
@@ -72,7 +79,7 @@ impl World {
         world
     }
 
-    async fn account(&self, name: &str) -> PrincipalId {
+    pub async fn account(&self, name: &str) -> PrincipalId {
         self.guarded
             .server
             .app
@@ -189,7 +196,7 @@ impl World {
     }
 
     /// What the gate says to a developer: exit code and the states of the checks.
-    async fn gate(&self, who: &Signed, artifact: &Digest) -> (u64, BTreeMap<String, String>) {
+    pub async fn gate(&self, who: &Signed, artifact: &Digest) -> (u64, BTreeMap<String, String>) {
         let answer = self
             .guarded
             .server
@@ -214,7 +221,7 @@ impl World {
         (value["exitCode"].as_u64().unwrap(), states)
     }
 
-    async fn page(&self, who: &Signed, path: &str) -> String {
+    pub async fn page(&self, who: &Signed, path: &str) -> String {
         let answer = self.guarded.get(path, &who.cookie).await;
         assert_eq!(answer.status(), 200, "{path}");
         answer.text().await.unwrap()
@@ -227,14 +234,14 @@ impl World {
             .await
     }
 
-    async fn seen(&self, who: &Signed, release: &str) -> String {
+    pub async fn seen(&self, who: &Signed, release: &str) -> String {
         let page = self.page(who, &format!("/releases/{release}")).await;
         between(&page, "name=\"seen\" value=\"", "\"")
     }
 }
 
 /// Refused with this status; the reason.
-async fn refused(answer: Response, status: u16) -> String {
+pub async fn refused(answer: Response, status: u16) -> String {
     let got = answer.status().as_u16();
     let text = answer.text().await.unwrap();
     assert_eq!(got, status, "{text}");
