@@ -3,6 +3,8 @@
 //! [`judge`] is pure. [`ask`] reads a store: only writs whose signature by a trusted key verifies are
 //! looked at. The answer names the writ, or says of every one why it does not count.
 
+mod emergency;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use writ_evidence::Predicate as _;
@@ -10,6 +12,8 @@ use writ_evidence::key::{Purpose, TrustedKeys};
 use writ_evidence::predicate::{VerificationResult, VerificationSummary};
 use writ_model::{Answer, DecisionId, Digest, Timestamp, WritId};
 use writ_registry::{EventQuery, PREVIEW_ENVIRONMENT, RegistryError, Store};
+
+pub use emergency::LetIn;
 
 /// Schema of the answer.
 pub const SCHEMA: &str = "writ.authorisation/1";
@@ -69,14 +73,25 @@ pub struct Authorisation {
     pub environment: String,
     /// As of when.
     pub at: Timestamp,
-    /// The writ that authorises it; `None`: it may not be deployed.
+    /// The writ that authorises it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorised: Option<Authorised>,
+    /// The emergency that lets it in, where no writ does. Without either it may not be deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<LetIn>,
     /// Why others do not, the newest first; or why there is nothing to look at.
     pub refused: Vec<Refused>,
     /// The newest decision about it there, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecidedNote>,
+}
+
+impl Authorisation {
+    /// Whether it may be deployed.
+    #[must_use]
+    pub const fn lets_in(&self) -> bool {
+        self.authorised.is_some() || self.emergency.is_some()
+    }
 }
 
 /// The newest decision.
@@ -193,6 +208,7 @@ pub fn judge(
         environment: question.environment.clone(),
         at: now,
         authorised,
+        emergency: None,
         refused,
         decision: newest.map(|decided| DecidedNote {
             id: decided.id,
@@ -370,7 +386,11 @@ pub async fn ask_below(
             answer: row.decision.answer,
         })
         .collect::<Vec<_>>();
-    Ok(judge(question, &candidates, &decisions, now))
+    let mut answer = judge(question, &candidates, &decisions, now);
+    if answer.authorised.is_none() {
+        answer.emergency = emergency::open(store, question, now, below).await?;
+    }
+    Ok(answer)
 }
 
 /// The name of the key with an id, and the environments whose writs it may sign. A writ counts by the

@@ -19,8 +19,11 @@ pub struct DeployArgs {
     /// How long to wait for people whose yes is due, such as 30m.
     #[arg(long, value_name = "TIME", default_value = "0s")]
     pub wait: Span,
+    /// Deploy past the gate under the emergency that is open for it, which owes a review.
+    #[arg(long)]
+    pub break_glass: bool,
     /// Only finish, or take back, a deployment that was interrupted.
-    #[arg(long, conflicts_with_all = ["digest", "commit", "wait"])]
+    #[arg(long, conflicts_with_all = ["digest", "commit", "wait", "break_glass"])]
     pub resume: bool,
 }
 

@@ -34,7 +34,7 @@ pub async fn run(
     let remote = Remote::find(context, repo.as_ref()).await?;
     let answer = ask(context, remote.as_ref(), &question).await?;
     emit::answer(context, &document(&answer), || words(&answer))?;
-    Ok(u8::from(answer.authorised.is_none()))
+    Ok(u8::from(!answer.lets_in()))
 }
 
 /// Asks the server where there is one, else this store.
@@ -71,14 +71,14 @@ fn has_definition(here: &Path) -> bool {
 /// For programs.
 pub fn document(answer: &Authorisation) -> serde_json::Value {
     let mut document = serde_json::to_value(answer).unwrap_or_default();
-    document["valid"] = answer.authorised.is_some().into();
+    document["valid"] = answer.lets_in().into();
     document
 }
 
 /// For people.
 pub fn words(answer: &Authorisation) -> String {
-    let mut out = match &answer.authorised {
-        Some(writ) => format!(
+    let mut out = match (&answer.authorised, &answer.emergency) {
+        (Some(writ), _) => format!(
             "AUTHORISED  {} {} may be deployed to {}\n  writ      {}, by key {}, until {}\n  decision  {}, profile {}\n",
             text::clean(&writ.service),
             answer.artifact.short(),
@@ -89,13 +89,22 @@ pub fn words(answer: &Authorisation) -> String {
             writ.decision.short(),
             text::clean(&writ.profile),
         ),
-        None => format!(
+        (None, Some(emergency)) => format!(
+            "EMERGENCY  {} {} may be deployed to {} without a writ\n  glass     {}, until {}; it owes a review\n  why       {}\n",
+            text::clean(&emergency.service),
+            answer.artifact.short(),
+            text::clean(&answer.environment),
+            text::clean(&emergency.name),
+            emergency.ends_at.to_seconds_text(),
+            text::prose(&emergency.reason),
+        ),
+        (None, None) => format!(
             "NOT AUTHORISED  {} may not be deployed to {}\n",
             answer.artifact.short(),
             text::clean(&answer.environment),
         ),
     };
-    if answer.authorised.is_none() {
+    if !answer.lets_in() {
         for refused in &answer.refused {
             match refused.writ {
                 Some(writ) => out.push_str(&format!(

@@ -1,7 +1,7 @@
 //! What is to be deployed, where, and under which writ: fixed before anything is touched.
 
 use serde::{Deserialize, Serialize};
-use writ_model::{Digest, Timestamp, WritId};
+use writ_model::{Digest, EvidenceId, Timestamp, WritId};
 
 /// A place where one version runs beside the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +33,12 @@ pub struct Plan {
     /// The commit that it was made from, where the writ tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The authorisation.
-    pub writ: WritId,
+    /// The authorisation; absent: an emergency lets it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writ: Option<WritId>,
+    /// The emergency that lets it in without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<EvidenceId>,
     /// What served before, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Digest>,

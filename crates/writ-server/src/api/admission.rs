@@ -66,7 +66,7 @@ async fn judge(
         };
         let judged =
             authorise::ask_below(&ask.app.store, &question, ask.now, Some(ask.size)).await?;
-        if judged.authorised.is_some() {
+        if judged.lets_in() {
             continue;
         }
         let over: Vec<String> = judged

@@ -1,6 +1,7 @@
 //! `writ deploy ENVIRONMENT`: verify the writ, wait for people, put the version there, watch it, record
 //! what happened. Nothing is deployed without a writ; what goes wrong is taken back.
 
+mod permit;
 mod release;
 mod settings;
 mod show;
@@ -12,7 +13,6 @@ use writ_model::{Answer, ProducerClass};
 use writ_pipeline::config::did_you_mean;
 use writ_pipeline::git::{CiFacts, PrincipalKey};
 use writ_registry::{NewRecord, StoreConfig};
-use writ_release::authorise::Authorised;
 use writ_release::deploy::engine::Engine;
 use writ_release::deploy::evidence::{self, Deployer};
 use writ_release::deploy::{
@@ -24,6 +24,8 @@ use writ_render::EdgeError;
 use crate::args::DeployArgs;
 use crate::commands::run::Keys;
 use crate::commands::verify_artifact;
+use permit::Permit;
+
 use crate::context::{Context, clock};
 use crate::edge::{self, Edge, EdgeResult as _};
 use crate::remote::Remote;
@@ -197,7 +199,20 @@ impl Desk<'_> {
             answer = release::authorisation(self.context, self.repo, remote, &wanted, args) => answer?,
             Ok(_) = stop.wait_for(|stopped| *stopped) => return Ok(edge::INTERRUPTED),
         };
-        let Some(authorised) = answer.authorised.clone() else {
+        let Some(permit) = Permit::of(&answer, args.break_glass) else {
+            if let Some(emergency) = &answer.emergency {
+                return Err(EdgeError::new(
+                    "no writ authorises it, and the glass is broken for it".to_owned(),
+                    1,
+                )
+                .because(format!(
+                    "{} is open until {}: {}",
+                    emergency.name,
+                    emergency.ends_at.to_seconds_text(),
+                    emergency.reason
+                ))
+                .try_this(format!("writ deploy {} --break-glass", self.environment)));
+            }
             emit::answer(self.context, &verify_artifact::document(&answer), || {
                 verify_artifact::words(&answer)
             })?;
@@ -211,7 +226,7 @@ impl Desk<'_> {
         let _alone = self.alone(&wanted.artifact.short())?;
         // Somebody may have been interrupted while people were waited for.
         self.settle(site).await?;
-        let journal = self.deploy(site, wanted.artifact, &authorised).await?;
+        let journal = self.deploy(site, wanted.artifact, &permit).await?;
         self.tell(&journal)
     }
 
@@ -265,7 +280,7 @@ impl Desk<'_> {
         &self,
         site: &S,
         artifact: writ_model::Digest,
-        authorised: &Authorised,
+        permit: &Permit,
     ) -> Result<Journal, EdgeError> {
         let last = self.file.read().map_err(|error| journal_error(&error))?;
         let (previous, slot) = last.as_ref().map_or((None, None), serving);
@@ -277,8 +292,9 @@ impl Desk<'_> {
             service: self.service.clone(),
             environment: self.environment.clone(),
             artifact,
-            commit: authorised.commit.clone(),
-            writ: authorised.writ,
+            commit: permit.commit().map(str::to_owned),
+            writ: permit.writ(),
+            break_glass: permit.break_glass(),
             previous,
             from: standing.live,
             to: standing.idle,
@@ -293,7 +309,7 @@ impl Desk<'_> {
                 .because(cause)
         })?;
         let started = std::time::Instant::now();
-        show::begin(self.context, &plan, authorised);
+        show::begin(self.context, &plan, permit);
         let report = |progress: writ_release::deploy::Progress<'_>| {
             show::progress(self.context, started, &progress);
         };

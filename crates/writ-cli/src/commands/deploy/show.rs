@@ -3,17 +3,17 @@
 use std::time::Instant;
 
 use serde_json::json;
-use writ_release::authorise::Authorised;
 use writ_release::deploy::{Ending, Journal, Plan, Progress, Slot, Step};
 use writ_render::{Format, text};
 
+use super::permit::Permit;
 use crate::context::Context;
 
 /// Schema of the result.
 pub const SCHEMA: &str = "writ.deployment/1";
 
 /// Before anything is touched.
-pub fn begin(context: &Context, plan: &Plan, authorised: &Authorised) {
+pub fn begin(context: &Context, plan: &Plan, permit: &Permit) {
     if !context.talks() {
         return;
     }
@@ -24,11 +24,18 @@ pub fn begin(context: &Context, plan: &Plan, authorised: &Authorised) {
         text::clean(&plan.environment),
         text::clean(&plan.target)
     );
-    eprintln!(
-        "  writ      {}, until {}",
-        authorised.writ.short(),
-        authorised.expires_at.to_seconds_text()
-    );
+    match permit {
+        Permit::Writ(writ) => eprintln!(
+            "  writ      {}, until {}",
+            writ.writ.short(),
+            writ.expires_at.to_seconds_text()
+        ),
+        Permit::Emergency(emergency) => eprintln!(
+            "  glass     {} is broken until {}; it owes a review",
+            text::clean(&emergency.name),
+            emergency.ends_at.to_seconds_text()
+        ),
+    }
 }
 
 /// While it goes on: a line per step on standard error, for programs a line of JSON.
@@ -154,7 +161,11 @@ pub fn words(journal: &Journal) -> String {
             format!("{} s, {figures}{alone}", figures.watched_secs),
         );
     }
-    part("writ", plan.writ.short());
+    match (&plan.writ, &plan.break_glass) {
+        (Some(writ), _) => part("writ", writ.short()),
+        (None, Some(emergency)) => part("glass", emergency.short()),
+        (None, None) => {}
+    }
     for note in &journal.notes {
         part("note", text::prose(note).to_string());
     }
@@ -174,6 +185,7 @@ pub fn document(journal: &Journal) -> serde_json::Value {
         "artifact": plan.artifact,
         "previous": plan.previous,
         "writ": plan.writ,
+        "breakGlass": plan.break_glass,
         "slot": slot.map(|slot| &slot.name),
         "strategy": plan.strategy,
         "target": plan.target,

@@ -449,16 +449,15 @@ async fn no_name_title_or_message_is_stored() {
     }
     assert_eq!(falco(&server, &sample!("falco-alert")).await.0, 201);
     let dump = server.app.store.index_dump().await.unwrap();
-    for text in [
-        EVIL,
-        "octo-",
-        "grace",
-        "ada",
-        "linus",
-        "acme.example",
-        "<script",
-        "sh -c",
-    ] {
+    // A digest may hold a short name by chance.
+    let digest = |word: &&str| word.len() >= 12 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let words = dump.split(|sign: char| !sign.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !digest(word)).collect();
+    let words = words.join(" ");
+    for name in ["grace", "ada", "linus"] {
+        assert!(!words.contains(name), "{name} is stored");
+    }
+    for text in [EVIL, "octo-", "acme.example", "<script", "sh -c"] {
         assert!(!dump.contains(text), "{text} is stored");
     }
     server.app.refresh_head().await.unwrap();

@@ -1,5 +1,6 @@
 //! `writ serve` over real connections.
 
+mod admission;
 mod bindings;
 mod collect;
 mod decide;
