@@ -10,8 +10,8 @@ import urllib.parse
 from playwright.sync_api import Error as BrowserError
 
 from . import browser
-from .tools import Away, flat, must
-from .world import PASSWORD
+from .tools import Away, PATIENCE, flat, must
+from .world import PASSKEYS, PASSWORD
 
 WIDE = {"width": 1360, "height": 900}
 STEP = 30  # seconds of a one-time code
@@ -20,7 +20,7 @@ STEP = 30  # seconds of a one-time code
 class OneTimeCode:
     """How somebody proves who they are: a password and a code of a telephone (RFC 6238).
 
-    Another way, such as a passkey, is another class with the methods below `code`.
+    Another way is another class with the methods below `code`.
     """
 
     def __init__(self):
@@ -58,13 +58,62 @@ class OneTimeCode:
         page.fill("#code", self.code())
 
 
+class Passkey:
+    """How somebody signs what they answer: with an authenticator of the browser's own (WebAuthn).
+
+    They sign in by password, and with one-time codes where they had some before.
+    """
+
+    DEVICE = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
+              "isUserVerified": True, "automaticPresenceSimulation": True}
+
+    def __init__(self, codes=None):
+        self.codes = codes
+
+    def set_up(self, person):
+        """At the person's own settings, once."""
+        name = f"Laptop of {person.name}"
+        # The authenticator is there as long as this session with the browser is.
+        self.session = person.context.new_cdp_session(person.page)
+        self.session.send("WebAuthn.enable")
+        self.device = self.session.send("WebAuthn.addVirtualAuthenticator", {"options": self.DEVICE})["authenticatorId"]
+
+        def fill(page):
+            page.fill("#passkey-name", name)
+            page.fill("#passkey-password-add", PASSWORD)
+            if self.codes:
+                page.fill("#passkey-code-add", self.codes.code())
+
+        person.does("adds a passkey", "/settings", "Add a passkey", fill, done=name)
+        held = self.session.send("WebAuthn.getCredentials", {"authenticatorId": self.device})["credentials"]
+        must(held and all(one["rpId"] == "localhost" for one in held), f"the authenticator of {person.name} holds {held}")
+
+    def verifies(self, yes):
+        """Whether the authenticator finds that its person is there: a finger, a face, a number."""
+        self.session.send("WebAuthn.setUserVerified", {"authenticatorId": self.device, "isUserVerified": yes})
+
+    def signing_in(self, page):
+        """What the form of the sign-in asks for beside name and password."""
+        if self.codes:
+            self.codes.signing_in(page)
+
+    def approving(self, page):
+        """What an answer to a release asks for beside a note: the page's script asks the authenticator."""
+        must(page.locator("#decide [data-passkey]").count() == 1, "the form of the answer asks for no passkey")
+
+    def confirm(self, page):
+        """What a form asks for that wants to know once more who it is: the password stays empty."""
+        must(page.locator("[data-passkey]").count() == 1, "the form asks for no passkey")
+
+
 class Person:
     """Somebody with a browser of their own."""
 
     def __init__(self, people, name):
-        self.people, self.name, self.proof = people, name, OneTimeCode()
+        self.people, self.name = people, name
+        self.proof = Passkey() if name in PASSKEYS else OneTimeCode()
         world = people.world
-        self.context = people.browser.new_context(viewport=WIDE, base_url=world.base, reduced_motion="reduce")
+        self.context = people.browser.new_context(viewport=WIDE, base_url=world.name, reduced_motion="reduce")
         self.context.add_init_script(browser.WATCH)
         self.context.set_default_timeout(20_000)
         self.page = self.context.new_page()
@@ -75,7 +124,7 @@ class Person:
         cookie = self.context.cookies()[0]
         self.cookie = f"{cookie['name']}={cookie['value']}"
         # Signing in leaves a page behind that nobody judges.
-        browser.listen(self.page, world.base, lambda answer: answer.status >= 400 and not answer.request.is_navigation_request())
+        browser.listen(self.page, world.name, lambda answer: answer.status >= 400 and not answer.request.is_navigation_request())
 
     def sign_in(self):
         self.page.goto("/sign-in")
@@ -106,9 +155,10 @@ class Person:
     def clean(self, where):
         """Nothing was heard that a person would not see."""
         heard = getattr(self.page, "heard", []) + browser.violations(self.page)
-        # Chromium says so of a page that was refused, which is what the page itself says; and of what it no longer needs
-        # because somebody moved on.
-        heard = [one for one in heard if "the server responded with a status of 4" not in one and "net::ERR_ABORTED" not in one]
+        # Chromium says so of a page that was refused, which is what the page itself says; of what it no longer needs because
+        # somebody moved on; and of passkeys that are asked to be ES256 or Ed25519, not RSA.
+        said = ("the server responded with a status of 4", "net::ERR_ABORTED", "publicKey.pubKeyCredParams is missing")
+        heard = [one for one in heard if not any(part in one for part in said)]
         must(not heard, f"{where}, seen by {self.name}: {heard}")
 
     def does(self, what, path, button, fill=lambda page: None, done=None, found=None, refused=None):
@@ -131,9 +181,13 @@ class Person:
                     must(refused in self.text(), f"{path} does not say {refused!r} beside its button to {self.name}: {self.text()[:3000]}")
                     # What somebody does who knows how browsers work.
                     self.page.evaluate("document.querySelectorAll('main [disabled]').forEach((one) => one.disabled = false)")
+                # Refused is the form itself, and not its script.
+                self.page.evaluate("document.querySelectorAll('[data-passkey]').forEach((one) => one.remove())")
             fill(self.page)
+            self.page.evaluate("window.__pressed = true")
             with self.page.expect_navigation(wait_until="load") as navigation:
                 pressed.click()
+                self._sent()
             return navigation.value
 
         answer = self._again(what, act)
@@ -147,6 +201,23 @@ class Person:
             must(done is None or done in text, f"{what} by {self.name}: the page does not say {done!r}: {text[:3000]}")
         self.clean(what)
         return text
+
+    def _sent(self):
+        """Waits until the form is sent; the script that asks for a passkey may say why it is not."""
+        end = time.monotonic() + PATIENCE
+        said = ""
+        while said is not None and time.monotonic() < end:
+            if said:
+                # What the browser has to say of that comes a moment later.
+                self.page.wait_for_timeout(100)
+                getattr(self.page, "heard", []).clear()
+                raise Away(f"{self.name} has sent nothing: {said}")
+            self.page.wait_for_timeout(20)
+            try:
+                said = self.page.evaluate("window.__pressed ? document.querySelector('[data-passkey-said].wrong')?.textContent || '' : null")
+            except BrowserError:
+                # One page is gone, the next not there.
+                return
 
     def _again(self, what, act):
         """Does something; where the server went away meanwhile, again, as people do."""
@@ -181,7 +252,32 @@ class Person:
             self.page.locator(part).first.scroll_into_view_if_needed()
         self.page.screenshot(path=path, full_page=not part)
 
+    def examines(self, name):
+        """What a page looks like in the light and in the dark, on a screen and on a telephone; it must be accessible."""
+        self.people.shots += 1
+        for which, found in browser.examined(self.page, self.people.world.keep / f"{self.people.shots:02}-{name}"):
+            must(not found, f"{which}, seen by {self.name}: {found}")
+        self.page.set_viewport_size(WIDE)
+        self.clean(name)
+
     # What the story asks of them.
+
+    def confirms_nothing(self, release):
+        """Somebody else at this browser: the authenticator does not verify who it is, the page says so and sends nothing."""
+        path = f"/releases/{release}"
+        self.looks(path)
+        self.proof.verifies(False)
+        self.page.click("button[value=approve]")
+        said = self.page.locator("[data-passkey-said].wrong")
+        said.wait_for(timeout=PATIENCE * 1000)
+        must("Nothing was sent" in said.inner_text(), f"{path} says of a person who was not verified: {said.inner_text()}")
+        self.proof.verifies(True)
+        self.looks(path, "0 of 1 approvals")
+
+    def gets_passkey(self):
+        """From now on; one-time codes stay for signing in."""
+        self.proof = Passkey(self.proof)
+        self.proof.set_up(self)
 
     def asks_exemption(self, control, reason, days=7):
         def fill(page):

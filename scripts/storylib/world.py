@@ -23,7 +23,7 @@ SERVICE = "orders"
 PASSWORD = "correct horse battery"
 FILES = pathlib.Path(__file__).resolve().parent / "service"
 
-# What binds. Passkeys alone would count under sox-production; here a password with a one-time code is enough.
+# What binds. As under sox-production, what people answer counts with a passkey alone.
 PROFILE = """
 name  = "story"
 title = "Two people, what CI observed, and no more controls than this small service has tools for"
@@ -33,7 +33,7 @@ not_covered = ["Whatever the controls of the shipped profiles ask for beyond the
 [floor]
 origin = "observed"
 producer = "ci-protected"
-assurance = "totp"
+assurance = "webauthn"
 coverage_percent = 80
 database_age = "7d"
 approvals = { role = "reviewer", count = 1 }
@@ -84,6 +84,8 @@ PEOPLE = {
     "rita": ("reviewer", "rita"),
     "quinn": ("developer", "quinn"),
 }
+# Who signs with a passkey from the beginning; the others have one-time codes.
+PASSKEYS = {"rita", "quinn"}
 MAILS = {"ada": "ada@example.org", "bob": "bob@example.org"}
 
 
@@ -95,6 +97,8 @@ class World:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="writ-story-"))
         self.port, front, blue, green = free_ports(4)
         self.base = f"http://127.0.0.1:{self.port}"
+        # Where people go: passkeys belong to a name, not to an address.
+        self.name = f"http://localhost:{self.port}"
         self.site = Site(self.folder / "site", front, blue, green)
         self.server, self.jobs = None, 0
         self.log = keep / "server.log"

@@ -515,27 +515,3 @@ async fn adding_and_losing_passkeys() {
     .await;
     assert!(text.contains("you have no passkey"), "{text}");
 }
-
-/// For `scripts/passkey.py`: a release that waits for rev, where nothing but a passkey counts, until the
-/// file that tells the port is gone.
-#[tokio::test]
-#[ignore = "serves a browser test"]
-async fn serves_a_release_that_waits() {
-    let Some(file) = std::env::var_os("WRIT_TEST_PASSKEY_FILE") else {
-        return;
-    };
-    let (world, origin) = World::named("webauthn").await;
-    let (dev, eva) = (
-        world.guarded.sign_in("dev").await,
-        world.guarded.sign_in("eva").await,
-    );
-    let mut device = Device::new(3, &origin);
-    world.add(&eva, &mut device, "laptop of eva").await;
-    world.exempt(&dev, &eva, &mut device).await;
-    world.gate(&dev, &world.artifact).await;
-    let port = world.guarded.server.address().port();
-    std::fs::write(&file, port.to_string()).unwrap();
-    while std::path::Path::new(&file).exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
-}
