@@ -122,6 +122,51 @@ async fn pages_of_evidence() {
     in_order(&index, index.evidence(&Query::default())).await;
 }
 
+/// The index that has fewest entries is taken, whatever else is asked.
+#[tokio::test]
+async fn evidence_is_found_by_what_few_entries_have() {
+    let index = index().await;
+    let of_service = Query {
+        service: Some("payments".to_owned()),
+        predicate_type: Some("urn:writ:predicate:scan:v1".to_owned()),
+        types: vec![EvidenceType::Sast],
+        subject: Subject {
+            environment: Some("production".to_owned()),
+            ..Subject::default()
+        },
+        as_of: Some(40),
+        limit: 1,
+        ..Query::default()
+    };
+    let with = |change: fn(&mut Subject)| {
+        let mut query = of_service.clone();
+        change(&mut query.subject);
+        query
+    };
+    for (query, expected) in [
+        (of_service.clone(), "evidence_service"),
+        (
+            with(|one| one.commit = Some("a1".to_owned())),
+            "evidence_commit",
+        ),
+        (
+            with(|one| one.tree = Some("b2".to_owned())),
+            "evidence_tree",
+        ),
+        (
+            with(|one| one.artifact = Some(Digest::of(b"c"))),
+            "evidence_artifact",
+        ),
+    ] {
+        for plan in plans(&index, index.evidence(&query)).await {
+            assert!(
+                plan.contains(&format!("USING INDEX {expected} ")) && !plan.contains("TEMP B-TREE"),
+                "{plan}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn pages_of_releases() {
     let index = index().await;

@@ -264,11 +264,20 @@ impl Index {
 /// What follows FROM for the evidence that matches, ending in a WHERE clause, with its parameters.
 fn matching(query: &Query) -> (String, Vec<String>) {
     let mut conditions = Conditions::default();
+    // One commit, tree or artefact has few entries, a service has some, a kind has most of them. SQLite knows
+    // no figures of its tables and may choose any index: the others are hidden from it.
+    let subject = &query.subject;
+    let one = subject.commit.is_some() || subject.tree.is_some() || subject.artifact.is_some();
+    let few = one || query.service.is_some();
     if let Some(service) = &query.service {
-        conditions.equal("service", service);
+        conditions.equal(if one { "service || ''" } else { "service" }, service);
     }
     if let Some(predicate_type) = &query.predicate_type {
-        conditions.equal("predicate_type", predicate_type);
+        let column = match few {
+            true => "predicate_type || ''",
+            false => "predicate_type",
+        };
+        conditions.equal(column, predicate_type);
     }
     if let Some(commit) = &query.subject.commit {
         conditions.equal("commit_id", commit);
@@ -280,10 +289,18 @@ fn matching(query: &Query) -> (String, Vec<String>) {
         conditions.equal("artifact", &artifact.to_hex());
     }
     if let Some(environment) = &query.subject.environment {
-        conditions.equal("environment", environment);
+        let column = match few {
+            true => "environment || ''",
+            false => "environment",
+        };
+        conditions.equal(column, environment);
     }
     if !query.types.is_empty() {
-        conditions.one_of("evidence_type", query.types.iter().map(|kind| kind.word()));
+        let column = match few {
+            true => "evidence_type || ''",
+            false => "evidence_type",
+        };
+        conditions.one_of(column, query.types.iter().map(|kind| kind.word()));
     }
     if let Some(as_of) = query.as_of {
         conditions.below("idx", as_of);
