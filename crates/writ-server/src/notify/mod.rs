@@ -8,7 +8,7 @@ pub mod config;
 pub mod event;
 mod gather;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use writ_connect::Secret;
 use writ_connect::notify::{
@@ -156,10 +156,18 @@ pub async fn tell(app: &Shared) -> Result<String, String> {
         .await
         .map_err(|error| error.to_string())?;
     let (mut sent, mut waiting) = (0, 0);
+    // One that is away would hold up everybody else, message after message.
+    let mut away: HashSet<&str> = HashSet::new();
     for one in &due {
+        if away.contains(one.channel.as_str()) {
+            continue;
+        }
         let (state, note) = match say(app, one).await {
             Ok(note) => (NoticeState::Sent, note),
             Err(error) => {
+                if error.passing {
+                    away.insert(&one.channel);
+                }
                 let over = store.now() >= one.made_at.plus(PATIENCE);
                 let state = match error.passing && !over {
                     true => NoticeState::Waiting,
